@@ -1,0 +1,281 @@
+// Role: the keep-alive loop of one connection; see http_connection.h.
+#include "supervisor/http_connection.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <exception>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "common/sys.h"
+
+namespace coderunner {
+namespace {
+
+constexpr std::size_t kReadBytes = 64 * kKiB;
+// Up to here head and body leave in one write; above it a second write costs nothing beside the copy.
+constexpr std::size_t kCoalescedBytes = 64 * kKiB;
+
+std::string_view reason_phrase(int status) {
+  struct Row {
+    int status;
+    std::string_view phrase;
+  };
+  constexpr auto kRows = std::to_array<Row>({
+      {200, "OK"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
+      {405, "Method Not Allowed"}, {408, "Request Timeout"}, {411, "Length Required"}, {413, "Content Too Large"},
+      {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
+      {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
+      {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
+  });
+  const auto* row = std::ranges::find(kRows, status, &Row::status);
+  return row == kRows.end() ? std::string_view("Status") : row->phrase;
+}
+
+std::string read_peer_ip(int socket) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.ss_family == AF_INET) {
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, text.data(), text.size());
+  } else if (address.ss_family == AF_INET6) {
+    const in6_addr& ip = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&ip)) ::inet_ntop(AF_INET, &ip.s6_addr[12], text.data(), text.size());
+    else ::inet_ntop(AF_INET6, &ip, text.data(), text.size());
+  }
+  return text.data();
+}
+
+std::string make_request_id() {
+  std::array<std::uint64_t, 2> random{};
+  // Up to 256 bytes come whole once the kernel's generator is seeded (getrandom(2)); an id that stays zero harms nobody.
+  (void)sys::retry("getrandom", [&] { return ::getrandom(random.data(), sizeof random, 0); });
+  return fmt::format("{:016x}{:016x}", random[0], random[1]);
+}
+
+std::string choose_request_id(const HttpRequest& request) {
+  constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  const auto given = request.header("X-Request-Id");
+  const bool usable = given && !given->empty() && given->size() <= 64 && given->find_first_not_of(kAllowed) == given->npos;
+  return usable ? std::string(*given) : make_request_id();
+}
+
+bool has_header(const HttpReply& reply, std::string_view name) {
+  return std::ranges::any_of(reply.headers, [&](const auto& header) { return header.first == name; });
+}
+
+HttpError slow_client(std::string_view what, Millis allowed) {
+  return {408, fmt::format("{} did not arrive in time ({} s)", what,
+                           std::chrono::duration_cast<std::chrono::duration<double>>(allowed).count())};
+}
+
+}  // namespace
+
+HttpConnection::HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHandler& handler, int stop_fd)
+    : socket_(std::move(socket)), config_(config), handler_(handler), stop_fd_(stop_fd) {
+  peer_ip_ = read_peer_ip(socket_.get());
+  // Answers leave at once instead of waiting for the client's delayed acknowledgement (tcp(7), TCP_NODELAY).
+  const int on = 1;
+  (void)::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (!sys::set_nonblocking(socket_.get(), true)) socket_.reset();
+}
+
+void HttpConnection::serve() {
+  while (socket_.valid() && serve_one()) {
+  }
+}
+
+void HttpConnection::turn_away() {
+  HttpReply reply = make_error_reply(503, fmt::format("too many connections: at most {}", config_.connections));
+  reply.headers.emplace_back("Retry-After", "1");
+  if (socket_.valid()) send_reply(unparsed_request(), reply, After::kClose);
+}
+
+bool HttpConnection::serve_one() {
+  std::size_t head_bytes = 0;
+  const auto arrival = read_head(head_bytes);
+  if (!arrival) return refuse_and_close(unparsed_request(), make_error_reply(arrival.error().status, arrival.error().message));
+  if (*arrival != Arrival::kBytes) return false;
+
+  auto head = parse_head(std::string_view(buffer_).substr(0, head_bytes));
+  if (!head) return refuse_and_close(unparsed_request(), make_error_reply(head.error().status, head.error().message));
+  buffer_.erase(0, head_bytes);
+  head->request.request_id = choose_request_id(head->request);
+  head->request.peer_ip = peer_ip_;
+  head->request.client_fd = socket_.get();
+  head->request.arrived = Clock::now();
+  return answer(std::move(*head));
+}
+
+bool HttpConnection::answer(ParsedHead head) {
+  HttpRequest& request = head.request;
+  if (const auto refusal = handler_.refuse(request)) {
+    if (head.framing != BodyFraming::kNone) return refuse_and_close(request, *refusal);
+    handler_.on_refused(request, *refusal);
+    const bool keep = head.keep_alive && !stopping();
+    return send_reply(request, *refusal, keep ? After::kKeepAlive : After::kClose) && keep;
+  }
+  if (head.framing == BodyFraming::kNone && request.method == "POST") {
+    return refuse_and_close(request, make_error_reply(411, "Content-Length is required"));
+  }
+  if (head.content_length > config_.body_bytes) {
+    return refuse_and_close(
+        request, make_error_reply(413, fmt::format("body too large: at most {} bytes", config_.body_bytes)));
+  }
+  std::string body;
+  const auto arrival = read_body(head, body);
+  if (!arrival) return refuse_and_close(request, make_error_reply(arrival.error().status, arrival.error().message));
+  if (*arrival != Arrival::kBytes) return false;
+  const HttpRequest outline = request;  // for the answer, once the request has been given away
+  request.body = std::move(body);
+  HttpReply reply;
+  try {
+    reply = handler_.answer(std::move(request));
+  } catch (const std::exception& exception) {  // a bug, or a lack of memory
+    fmt::print(stderr, "request {}: {}\n", outline.request_id, exception.what());
+    reply = make_error_reply(500, "internal error");
+    handler_.on_refused(outline, reply);
+  }
+  const bool keep = head.keep_alive && !stopping();
+  return send_reply(outline, reply, keep ? After::kKeepAlive : After::kClose) && keep;
+}
+
+HttpConnection::Arrival HttpConnection::read_more(Deadline deadline) {
+  const std::size_t had = buffer_.size();
+  for (;;) {
+    std::array<pollfd, 2> entries{{{socket_.get(), POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
+    const auto ready = sys::poll(entries, deadline);
+    if (!ready) return Arrival::kClosed;
+    if (entries[1].revents != 0) return Arrival::kStopping;
+    if (*ready == 0) return Arrival::kTimedOut;
+    buffer_.resize(had + kReadBytes);
+    const auto count = sys::read_some(socket_.get(), {buffer_.data() + had, kReadBytes});
+    buffer_.resize(had + (count && *count ? **count : 0));
+    if (!count) return Arrival::kClosed;  // a reset
+    if (*count) return **count == 0 ? Arrival::kClosed : Arrival::kBytes;
+  }
+}
+
+HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_bytes) {
+  if (buffer_.empty()) {
+    // Whoever is silent between requests is left without an answer: there is no request to answer.
+    if (const Arrival first = read_more(Deadline::in(config_.times.idle)); first != Arrival::kBytes) {
+      return first == Arrival::kTimedOut ? Arrival::kClosed : first;
+    }
+  }
+  const Deadline deadline = Deadline::in(config_.times.head);
+  std::size_t scanned = 0;
+  for (;;) {
+    // Empty lines before a request are to be ignored (RFC 9112 section 2.2); they come under the same deadline.
+    while (scanned == 0 && buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
+    if (scanned > 0 || buffer_ != "\r") head_bytes = TRY(find_head_end(buffer_, scanned));
+    if (head_bytes > 0) return Arrival::kBytes;
+    const Arrival more = read_more(deadline);
+    if (more == Arrival::kTimedOut) return std::unexpected(slow_client("the request's header", config_.times.head));
+    if (more != Arrival::kBytes) return more;
+  }
+}
+
+HttpResult<HttpConnection::Arrival> HttpConnection::read_body(const ParsedHead& head, std::string& body) {
+  if (head.framing == BodyFraming::kNone) return Arrival::kBytes;
+  // A client that has begun to send does not wait for the permission (RFC 9110 section 10.1.1).
+  if (head.expects_continue && buffer_.empty() && !send_all("HTTP/1.1 100 Continue\r\n\r\n")) return Arrival::kClosed;
+
+  ChunkedDecoder chunks(config_.body_bytes);
+  const auto start = Clock::now();
+  for (Bytes moved = 0;;) {
+    std::size_t used = 0;
+    if (head.framing == BodyFraming::kChunked) {
+      used = TRY(chunks.feed(buffer_, body));
+    } else {
+      used = std::min<Bytes>(buffer_.size(), head.content_length - body.size());
+      body.append(buffer_, 0, used);
+    }
+    moved += used;
+    buffer_.erase(0, used);
+    if (head.framing == BodyFraming::kChunked ? chunks.finished() : body.size() == head.content_length) {
+      return Arrival::kBytes;
+    }
+    const Arrival more = read_more(progress_deadline(config_.times.body, start, moved));
+    if (more == Arrival::kTimedOut) return std::unexpected(slow_client("the body", config_.times.body));
+    if (more != Arrival::kBytes) return more;
+  }
+}
+
+Deadline HttpConnection::progress_deadline(Millis base, Clock::time_point start, Bytes moved) const {
+  const Millis earned(moved * 1000 / config_.times.bytes_per_second);
+  return Deadline::in(base + earned - std::chrono::duration_cast<Millis>(since(start)));
+}
+
+bool HttpConnection::send_reply(const HttpRequest& request, const HttpReply& reply, After after) {
+  std::string out = fmt::format("HTTP/1.1 {} {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", reply.status,
+                                reason_phrase(reply.status), fmt::gmtime(std::chrono::system_clock::now()));
+  fmt::format_to(std::back_inserter(out), "Content-Type: {}\r\nContent-Length: {}\r\nX-Request-Id: {}\r\n",
+                 reply.content_type, reply.body.size(), request.request_id);
+  if (!has_header(reply, "Server-Timing")) {
+    out += "Server-Timing: queue;dur=0.0, setup;dur=0.0, run;dur=0.0, collect;dur=0.0\r\n";
+  }
+  for (const auto& [name, value] : reply.headers) fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
+  out += after == After::kClose ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n";
+  if (request.method == "HEAD") return send_all(out);
+  if (reply.body.size() > kCoalescedBytes) return send_all(out) && send_all(reply.body);
+  return send_all(out += reply.body);
+}
+
+bool HttpConnection::send_all(std::string_view bytes) {
+  const auto start = Clock::now();
+  for (std::size_t sent = 0; sent < bytes.size();) {
+    const auto count = sys::write_some(socket_.get(), bytes.substr(sent));
+    if (!count) return false;
+    if (*count) {
+      sent += **count;
+      continue;
+    }
+    pollfd entry{socket_.get(), POLLOUT, 0};
+    const auto ready = sys::poll({&entry, 1}, progress_deadline(config_.times.write, start, sent));
+    if (!ready || *ready == 0) return false;
+  }
+  return true;
+}
+
+bool HttpConnection::refuse_and_close(const HttpRequest& request, const HttpReply& reply) {
+  handler_.on_refused(request, reply);
+  if (send_reply(request, reply, After::kClose)) close_after_lingering();
+  return false;
+}
+
+void HttpConnection::close_after_lingering() {
+  (void)::shutdown(socket_.get(), SHUT_WR);
+  const Deadline deadline = Deadline::in(config_.times.linger);
+  // Many clients read no answer before they have sent their whole body, so up to twice the largest one is let pass.
+  for (Bytes dropped = 0; dropped < 2 * config_.body_bytes; dropped += buffer_.size()) {
+    buffer_.clear();
+    if (read_more(deadline) != Arrival::kBytes) break;
+  }
+}
+
+bool HttpConnection::stopping() const {
+  pollfd entry{stop_fd_, POLLIN, 0};
+  const auto ready = sys::poll({&entry, 1}, Deadline::in(Millis(0)));
+  return !ready || *ready > 0;
+}
+
+HttpRequest HttpConnection::unparsed_request() const {
+  HttpRequest request;
+  request.request_id = make_request_id();
+  request.peer_ip = peer_ip_;
+  request.arrived = Clock::now();
+  return request;
+}
+
+}  // namespace coderunner

@@ -1,0 +1,102 @@
+// Role: the steps, in order.
+// Callers: see launch.h.
+#include "supervisor/launch.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "common/sys.h"
+#include "supervisor/cgroup_tree.h"
+#include "supervisor/drop_user.h"
+#include "supervisor/remove_tree.h"
+
+namespace coderunner {
+
+namespace {
+
+// A connection, a waiting request and a worker each take descriptors; the soft limit is 1,024 by tradition only, for
+// programs that use select(2).
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Result<std::string> make_temp_dir(const Account& account) {
+  std::string path = "/tmp/coderunner-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return std::unexpected(sys::last_error("mkdtemp(\"/tmp/coderunner-XXXXXX\")"));
+  TRY(sys::retry("chown", [&] { return ::chown(path.c_str(), account.uid, account.gid); }));
+  return path;
+}
+
+std::string running_folder() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+}
+
+}  // namespace
+
+Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::span<char> title_area) {
+  raise_descriptor_limit();
+  // What outlives its worker becomes our child, and can be found and killed (orphans.h).
+  TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }));
+  Account account = TRY(service_account(settings.user));
+  WorkerProgram program = TRY(find_worker());
+  std::string temp_dir = TRY(make_temp_dir(account));
+  CgroupTree cgroups = make_cgroup_tree(real_cgroups(), workers, account);
+  std::vector<std::vector<std::string>> dirs = cgroups.worker_dirs;
+  std::vector<std::string> notes = cgroups.notes;
+  Keeper keeper = TRY(Keeper::start({std::move(cgroups), temp_dir}, title_area));
+  TRY(drop_to(account));
+  return Ground{std::move(account), std::move(program), std::move(temp_dir), std::move(dirs), std::move(notes),
+                std::move(keeper)};
+}
+
+Result<Interpreter> find_python(const Settings& settings) {
+  const char* search = ::getenv("PATH");
+  return find_interpreter({settings.python, search != nullptr ? search : "", settings.packages, running_folder()});
+}
+
+PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& ground, const Interpreter& python) {
+  PoolConfig config;
+  config.workers = workers;
+  config.queue = settings.queue;
+  config.queue_bytes = settings.queue_bytes;
+  config.program = std::move(ground.program);
+  config.setup.sandbox = settings.sandbox;
+  config.setup.runner = settings.runner;
+  config.setup.network = settings.network;
+  config.setup.python = python.path;
+  config.setup.read_only_paths = python.read_only_paths;
+  config.setup.packages = python.packages;
+  config.setup.preload = settings.preload;
+  config.setup.temp_dir = ground.temp_dir;
+  config.setup.limits = settings.limits;
+  config.cgroup_dirs = ground.cgroup_dirs;
+  config.other_children = {&ground.keeper.child()};
+  config.complain = complain;
+  return config;
+}
+
+std::size_t count_workers(const Settings& settings) {
+  if (settings.workers > 0) return settings.workers;
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+void complain(std::string_view line) {
+  std::string text = fmt::format("coderunner: {}\n", line);
+  std::replace(text.begin(), text.end() - 1, '\n', ' ');
+  static_cast<void>(sys::write_all(STDERR_FILENO, text));  // nobody is left to tell when this fails
+}
+
+}  // namespace coderunner

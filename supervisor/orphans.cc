@@ -1,0 +1,99 @@
+// Role: reads /proc for children, kills them in rounds.
+// Callers: see orphans.h.
+#include "supervisor/orphans.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "common/child.h"
+#include "common/sys.h"
+
+namespace coderunner {
+
+namespace {
+
+std::optional<pid_t> parse_pid(std::string_view text) {
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc() || end != text.data() + text.size() || pid <= 0) return std::nullopt;
+  return pid;
+}
+
+void append_pids(std::string_view text, std::vector<pid_t>& pids) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    if (const auto pid = parse_pid(text.substr(0, end))) pids.push_back(*pid);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+// The parent of a process from /proc/PID/stat: `pid (name) state ppid …`; the name may hold anything, ")" included.
+std::optional<pid_t> parent_of(std::string_view stat) {
+  const std::size_t close = stat.rfind(") ");
+  if (close == std::string_view::npos || close + 4 > stat.size()) return std::nullopt;
+  stat.remove_prefix(close + 4);  // ") S "
+  return parse_pid(stat.substr(0, stat.find(' ')));
+}
+
+// For kernels without CONFIG_PROC_CHILDREN.
+Result<std::vector<pid_t>> scan_proc() {
+  std::vector<pid_t> children;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
+    const auto pid = parse_pid(entry->path().filename().native());
+    if (!pid) continue;
+    const auto stat = sys::read_file(entry->path() / "stat");  // fails when it has ended meanwhile
+    if (stat && parent_of(*stat) == ::getpid()) children.push_back(*pid);
+  }
+  if (error) return fail(Fault::kInternal, fmt::format("/proc: {}", error.message()));
+  return children;
+}
+
+}  // namespace
+
+Result<std::vector<pid_t>> list_children() {
+  std::vector<pid_t> children;
+  std::error_code error;
+  const std::filesystem::path tasks = "/proc/self/task";
+  for (std::filesystem::directory_iterator task(tasks, error), end; !error && task != end; task.increment(error)) {
+    const auto text = sys::read_file(task->path() / "children");
+    if (text) append_pids(*text, children);
+    // A thread that ends meanwhile hands its children to another one; the file is missing for all of them where the
+    // kernel was built without it.
+    else if (!std::filesystem::exists("/proc/thread-self/children", error)) return scan_proc();
+  }
+  if (error) return scan_proc();
+  return children;
+}
+
+Result<std::size_t> end_orphans(std::span<const pid_t> spared, Deadline deadline) {
+  std::size_t ended = 0;
+  for (;;) {
+    std::vector<pid_t> orphans = TRY(list_children());
+    std::erase_if(orphans, [&](pid_t pid) { return std::ranges::find(spared, pid) != spared.end(); });
+    if (orphans.empty()) return ended;
+
+    // All are hit before one is waited for: those that fork have less time for it.
+    std::vector<Child> dying;
+    for (const pid_t pid : orphans) {
+      auto child = Child::adopt(pid);
+      if (!child) continue;  // reaped by its thread meanwhile
+      child->kill(SIGKILL);
+      dying.push_back(std::move(*child));
+    }
+    for (Child& child : dying) {
+      const auto status = child.wait(deadline);
+      if (status && *status) ++ended;
+    }
+    if (deadline.passed()) return fail(Fault::kInternal, "processes of a dead worker do not end");
+  }
+}
+
+}  // namespace coderunner

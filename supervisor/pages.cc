@@ -1,0 +1,48 @@
+// Role: GET /api/health and GET /; see pages.h.
+#include "supervisor/pages.h"
+
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common/text.h"
+
+namespace coderunner {
+namespace {
+
+std::string quote(std::string_view bytes) { return json_quote(decode_utf8_replace(bytes)); }
+
+std::string sandbox_json(const ReadyReport& report) {
+  std::vector<std::string> layers;
+  for (const LayerState& layer : report.layers) {
+    layers.push_back(fmt::format(R"({}:{{"active":{},"detail":{}}})", quote(layer.name), layer.active, quote(layer.detail)));
+  }
+  return fmt::format(R"({{"level":"{}","layers":{{{}}}}})", report.level == SandboxLevel::kFull ? "full" : "reduced",
+                     fmt::join(layers, ","));
+}
+
+}  // namespace
+
+HttpReply make_health_page(const PoolHealth& health, std::string_view version) {
+  const bool able = health.ready + health.busy > 0;
+  const std::string_view status = health.draining ? "draining" : able ? "healthy" : "starting";
+  HttpReply reply;
+  reply.status = able && !health.draining ? 200 : 503;
+  reply.headers.emplace_back("Cache-Control", "no-store");
+  reply.body = fmt::format(
+      R"({{"status":"{}","version":{},"python":{},"workers":{{"ready":{},"busy":{}}},"queue":{},"sandbox":{})", status,
+      quote(version), health.report ? quote(health.report->python) : "null", health.ready, health.busy, health.queued,
+      health.report ? sandbox_json(*health.report) : "null");
+  if (!health.trouble.empty()) reply.body += R"(,"trouble":)" + quote(health.trouble);
+  reply.body += '}';
+  return reply;
+}
+
+HttpReply make_front_page(std::string_view version) {
+  HttpReply reply;
+  reply.content_type = "text/plain; charset=utf-8";
+  reply.body = fmt::format("CodeRunner {}: POST /api/run runs a Python script, GET /api/health says how it is.\n", version);
+  return reply;
+}
+
+}  // namespace coderunner

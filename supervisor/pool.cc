@@ -1,0 +1,224 @@
+// Role: which worker is lent, to whom, and what becomes of it when it comes back.
+// Callers: see pool.h.
+// Law: see pool_state.h. The functions of State in this file run on any thread, under the lock.
+#include "supervisor/pool.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "common/wire.h"
+#include "supervisor/pool_state.h"
+
+namespace coderunner {
+
+void Pool::State::watch(int fd, std::uint64_t tag) {
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = tag}};
+  // Fails only without memory or above fs.epoll.max_user_watches; the worker is then found overdue.
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void Pool::State::read_frames(std::size_t index) {
+  Slot& slot = slots[index];
+  // An event that was under way when the worker was lent or condemned is about someone else's socket by now.
+  while (slot.state != SlotState::kUnborn && slot.state != SlotState::kBusy && slot.state != SlotState::kDying) {
+    auto frame = slot.channel.try_receive();
+    if (!frame) return condemn(slot, frame.error().message);
+    if (!*frame) return;
+    on_frame(index, **frame);
+  }
+}
+
+void Pool::State::on_frame(std::size_t index, const Frame& frame) {
+  Slot& slot = slots[index];
+  if (frame.type == FrameType::kFailed) return condemn(slot, frame.payload);
+  if (frame.type != FrameType::kReady) {
+    return condemn(slot, fmt::format("it sent a {} frame while idle", frame_name(frame.type)));
+  }
+  auto heard = decode<ReadyReport>(frame.payload);
+  if (!heard) return condemn(slot, heard.error().message);
+  report = std::move(*heard);
+  if (report->leaks > 0) {
+    // It ends by itself, and is condemned when it has not done so in time.
+    leaks += report->leaks;
+    slot.trouble = "a job left something behind";
+    return;
+  }
+  slot.was_ready = true;
+  back_off.succeeded();
+  trouble.clear();
+  // A worker that is ready already has found its parked sandbox broken and made another one.
+  if (slot.state != SlotState::kReady) make_ready(index);
+}
+
+// The reason of a worker whose death is known before its Failed frame is read. Any other frame comes too late.
+void Pool::State::hear_last_words(Slot& slot) {
+  while (slot.channel.fd() >= 0) {
+    const auto frame = slot.channel.try_receive();
+    if (!frame || !*frame) return;
+    if ((*frame)->type == FrameType::kFailed && slot.trouble.empty()) slot.trouble = (*frame)->payload;
+  }
+}
+
+void Pool::State::make_ready(std::size_t index) {
+  slots[index].state = SlotState::kReady;
+  slots[index].ready_serial = ++ready_serial;
+  if (!queue.empty()) queue.pop().answer(lend(index));
+  changed.notify_all();
+}
+
+Lease Pool::State::lend(std::size_t index) {
+  Slot& slot = slots[index];
+  slot.state = SlotState::kBusy;
+  ++leases;
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, slot.channel.fd(), nullptr);
+  return Lease(pool, index, slot.generation, std::move(slot.channel));
+}
+
+void Pool::State::give_back(std::size_t index, std::uint64_t generation, bool finished, Channel channel) {
+  const std::lock_guard lock(mutex);
+  --leases;
+  changed.notify_all();
+  Slot& slot = slots[index];
+  if (slot.generation != generation || slot.state != SlotState::kBusy) return;  // dead meanwhile
+  if (!finished) return condemn(slot, "its job did not come to an end");
+  slot.state = SlotState::kResetting;
+  slot.due = Deadline::in(config.timings.reset_limit);
+  slot.channel = std::move(channel);
+  watch(slot.channel.fd(), make_tag(Source::kSocket, index, generation));
+  read_frames(index);  // Ready may have been read together with Exit: the socket would not wake us for it
+}
+
+// Its pidfd tells when it is dead. Closing the socket takes it out of the epoll set.
+void Pool::State::condemn(Slot& slot, std::string why) {
+  if (slot.trouble.empty()) slot.trouble = std::move(why);
+  slot.state = SlotState::kDying;
+  slot.channel.close();
+  slot.child.kill(SIGKILL);
+}
+
+void Pool::State::note_failed_birth(std::string why) {
+  back_off.failed(Clock::now());
+  complain(fmt::format("a worker does not start: {}", why));
+  trouble = std::move(why);
+  if (hopeless()) refuse_all({Fault::kUnavailable, "no worker can start: " + trouble});
+  changed.notify_all();
+}
+
+void Pool::State::refuse_all(const Error& error) {
+  while (!queue.empty()) queue.pop().answer(std::unexpected(error));
+}
+
+// After a failure one birth at a time: what is wrong with one worker is wrong with all of them.
+bool Pool::State::may_bear() const {
+  if (draining || stopping) return false;
+  if (back_off.failures() == 0) return true;
+  return Clock::now() >= back_off.allowed() && count(SlotState::kStarting) == 0;
+}
+
+bool Pool::State::hopeless() const {
+  return living() == 0 && back_off.failures() >= config.timings.failures_tolerated;
+}
+
+std::size_t Pool::State::living() const {
+  return count(SlotState::kReady) + count(SlotState::kBusy) + count(SlotState::kResetting);
+}
+
+// Last in, first out: the most recent one has the warmest caches.
+std::optional<std::size_t> Pool::State::freshest() const {
+  std::optional<std::size_t> best;
+  for (std::size_t index = 0; index < slots.size(); ++index) {
+    if (slots[index].state != SlotState::kReady) continue;
+    if (!best || slots[index].ready_serial > slots[*best].ready_serial) best = index;
+  }
+  return best;
+}
+
+std::size_t Pool::State::count(SlotState state) const {
+  return static_cast<std::size_t>(std::ranges::count(slots, state, &Slot::state));
+}
+
+// ---- the outside
+
+Lease::Lease(Lease&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)), slot_(other.slot_), generation_(other.generation_),
+      channel_(std::move(other.channel_)), finished_(other.finished_) {}
+
+Lease::~Lease() {
+  if (pool_ != nullptr) pool_->state_->give_back(slot_, generation_, finished_, std::move(channel_));
+}
+
+const Limits& Lease::limits() const { return pool_->state_->config.setup.limits; }
+
+Pool::Pool(PoolConfig config) : state_(std::make_unique<State>(*this, std::move(config))) {}
+Pool::~Pool() = default;
+
+Result<Lease> Pool::borrow(Bytes held, int client_fd) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  if (state.draining) return fail(Fault::kUnavailable, "the service is shutting down");
+  if (const auto index = state.freshest()) return state.lend(*index);  // nobody waits while one is ready
+  if (state.hopeless()) return fail(Fault::kUnavailable, "no worker can start: " + state.trouble);
+  TRY(state.queue.check_room(held));
+  Ticket ticket = TRY(Ticket::make(held));
+  state.queue.push(ticket);
+
+  lock.unlock();
+  const auto rung = ticket.wait(client_fd);
+  lock.lock();
+  if (auto answer = ticket.take_answer()) return std::move(*answer);
+  state.queue.remove(ticket);
+  if (!rung) return std::unexpected(rung.error());
+  return fail(Fault::kClient, "client went away");
+}
+
+PoolHealth Pool::health() const {
+  const State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  PoolHealth health;
+  health.ready = state.count(SlotState::kReady);
+  health.busy = state.count(SlotState::kBusy);
+  health.starting = state.slots.size() - health.ready - health.busy;
+  health.queued = state.queue.size();
+  health.queued_bytes = state.queue.bytes();
+  health.births = state.births;
+  health.leaks = state.leaks;
+  health.draining = state.draining;
+  health.report = state.report;
+  health.trouble = state.trouble;
+  return health;
+}
+
+bool Pool::wait_until_ready(Deadline deadline) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  while (state.living() == 0) {
+    if (state.hopeless() || deadline.passed()) return false;
+    const int timeout = deadline.poll_timeout();
+    if (timeout < 0) state.changed.wait(lock);
+    else state.changed.wait_for(lock, Millis{timeout});
+  }
+  return true;
+}
+
+void Pool::drain() {
+  const std::lock_guard lock(state_->mutex);
+  state_->draining = true;
+  state_->refuse_all({Fault::kUnavailable, "the service is shutting down"});
+}
+
+bool Pool::wait_until_idle(Deadline deadline) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  while (state.leases > 0) {
+    if (deadline.passed()) return false;
+    const int timeout = deadline.poll_timeout();
+    if (timeout < 0) state.changed.wait(lock);
+    else state.changed.wait_for(lock, Millis{timeout});
+  }
+  return true;
+}
+
+}  // namespace coderunner

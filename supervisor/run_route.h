@@ -1,0 +1,39 @@
+// Role: POST /api/run from top to bottom.
+// Callers: main.cc puts it into the routes.
+// Law: the story of a request is told here and nowhere else; each step is another file's.
+#pragma once
+
+#include <atomic>
+
+#include "common/limits.h"
+#include "supervisor/audit.h"
+#include "supervisor/gate.h"
+#include "supervisor/http.h"
+#include "supervisor/pool.h"
+
+namespace coderunner {
+
+struct RunRouteConfig {
+  GateConfig gate;
+  Limits limits;
+  RunnerMode runner = RunnerMode::kFresh;        // as told to the workers; shown in `run`
+  const std::atomic<bool>* drain_now = nullptr;  // SessionWatch::drain_now
+};
+
+class RunRoute {
+ public:
+  RunRoute(RunRouteConfig config, Pool& pool, AuditLog& audit)
+      : config_(std::move(config)), pool_(pool), audit_(audit) {}
+
+  HttpReply answer(HttpRequest http) const;
+
+ private:
+  HttpReply refuse(AuditEvent event, AuditRecord record, const HttpRequest& http, const Error& error) const;
+  void log_end(AuditRecord record, const HttpRequest& http, const ExitReport& report) const;
+
+  const RunRouteConfig config_;
+  Pool& pool_;
+  AuditLog& audit_;
+};
+
+}  // namespace coderunner

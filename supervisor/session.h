@@ -1,0 +1,36 @@
+// Role: one job on one worker: writes its frames, relays what comes back, ends with its report.
+// Callers: run_route.cc, run_command.cc.
+// Law: the only file of the supervisor that knows the order of frames. A worker that breaks it is given up
+// (Fault::kWorkerLost); what had arrived before has reached the sink.
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include "common/job.h"
+#include "common/result.h"
+#include "supervisor/pool.h"
+#include "supervisor/request.h"
+
+namespace coderunner {
+
+// Where a job's output goes as it comes. Called on the session's thread.
+class JobSink {
+ public:
+  virtual ~JobSink() = default;
+  virtual void on_stdout(std::string_view bytes) = 0;
+  virtual void on_stderr(std::string_view bytes) = 0;
+  virtual void on_artifact(const ArtifactHeader& header) = 0;         // data follows unless header.skipped is set
+  virtual void on_artifact_data(std::string_view bytes) = 0;          // in order, of the artifact announced last
+};
+
+struct SessionWatch {
+  int client_fd = -1;                            // hang-up of this peer cancels the job; -1: nobody to watch
+  const std::atomic<bool>* drain_now = nullptr;  // set: the job is ended as timed out (the grace period is over)
+};
+
+// Runs to the job's Exit. Never longer than the job's timeout plus a margin for collection (then the worker is lost).
+// When the client hangs up: Fault::kClient "client went away", the job killed and the worker free again.
+Result<ExitReport> run_session(Lease lease, const RunRequest& request, JobSink& sink, const SessionWatch& watch);
+
+}  // namespace coderunner

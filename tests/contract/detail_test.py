@@ -1,0 +1,141 @@
+"""Role: the `run` member: what an agent or a person needs to act on a result.
+Callers: meson test, once a mode of starting the service.
+"""
+from contract import ServiceTest, main
+from service import REDUCED
+
+MEMBERS = {"verdict", "signal", "limit", "exception", "truncated", "stdout_bytes", "stderr_bytes", "artifacts_skipped",
+           "denied", "usage", "limits", "runner", "sandbox"}
+
+# name, script, verdict, exit code, signal, limit
+VERDICTS = [
+    ("success", "print('hi')", "ok", 0, None, None),
+    ("an exit code", "import sys; sys.exit(3)", "error", 3, None, None),
+    ("an exception", "1/0", "error", 1, None, None),
+    ("a signal", "import os; os.kill(os.getpid(), 15)", "killed", 143, "SIGTERM", None),
+    ("a crash", "import ctypes; ctypes.string_at(0)", "killed", 139, "SIGSEGV", None),
+    ("SIGKILL of its own", "import os; os.kill(os.getpid(), 9)", "killed", 137, "SIGKILL", None),
+    ("too long", "while True: pass", "timeout", 124, None, "timeout_s"),
+    ("exit code 124 of its own", "import sys; sys.exit(124)", "error", 124, None, None),
+    ("exit code 137 of its own", "import sys; sys.exit(137)", "error", 137, None, None),
+    ("too much memory", "x = [bytes([1]) * (1 << 20) for _ in range(4096)]", "out_of_memory", 137, ..., "memory_bytes"),
+]
+
+# script, type, message, line, source
+EXCEPTIONS = [
+    ("x = 1\nint('x')\n", "ValueError", "invalid literal for int() with base 10: 'x'", 2, "int('x')"),
+    ("def f():\n    raise KeyError('k')\nf()\n", "KeyError", "'k'", 2, "raise KeyError('k')"),
+    ("class Odd(Exception): pass\nraise Odd('größe')\n", "Odd", "größe", 2, "raise Odd('größe')"),
+    ("if True\n    pass\n", "SyntaxError", None, 1, "if True"),
+    ("import no_such_module\n", "ModuleNotFoundError", "No module named 'no_such_module'", 1, "import no_such_module"),
+    ("raise RuntimeError\n", "RuntimeError", "", 1, "raise RuntimeError"),
+]
+
+
+class Detail(ServiceTest):
+    """`detail: true` adds `run` and changes nothing else."""
+
+    arguments = ["--memory=256M"]
+
+    def detail_of(self, text, **fields):
+        return self.run_script(text, detail=True, **fields)
+
+    def test_its_members_are_those_promised(self):
+        run = self.detail_of("print('Grüße')")["run"]
+        self.assertEqual(set(run), MEMBERS)
+        self.assertEqual((run["truncated"], run["stdout_bytes"], run["stderr_bytes"]),
+                         ({"stdout": False, "stderr": False}, 8, 0))
+        self.assertEqual((run["artifacts_skipped"], run["denied"], run["exception"]), ([], [], None))
+        self.assertEqual(run["sandbox"], "reduced" if REDUCED else "full")
+        self.assertIn(run["runner"], ("warm", "fresh"))
+        self.assertEqual(run["limits"], {"timeout_s": 60, "memory_bytes": 256 << 20})
+
+    def test_without_it_or_with_false_there_are_four_members(self):
+        self.assertNotIn("run", self.service.post({"script": "pass", "detail": False}).json)
+        self.assertNotIn("run", self.service.post({"script": "pass"}).json)
+
+    def test_verdicts(self):
+        for name, text, verdict, code, signal, limit in VERDICTS:
+            with self.subTest(name):
+                result = self.detail_of(text, timeout_s=2 if limit == "timeout_s" else 60)
+                run = result["run"]
+                self.assertEqual((result["exit_code"], run["verdict"]), (code, verdict), run)
+                if limit is None:
+                    self.assertIsNone(run["limit"])
+                else:
+                    self.assertIsNotNone(run["limit"])
+                if signal is None:
+                    self.assertIsNone(run["signal"])
+                elif signal is not ...:
+                    self.assertIn(run["signal"], (signal, code - 128))
+
+    def test_exceptions(self):
+        for text, kind, message, line, source in EXCEPTIONS:
+            with self.subTest(kind):
+                exception = self.detail_of(text)["run"]["exception"]
+                self.assertEqual((exception["type"], exception["file"], exception["line"], exception["source"]),
+                                 (kind, "script.py", line, source))
+                if message is not None:
+                    self.assertEqual(exception["message"], message)
+
+    def test_an_exception_that_was_caught_or_in_a_child_is_none_of_the_script_s(self):
+        for text in ("try: 1/0\nexcept ZeroDivisionError: pass", "import sys\ntry: 1/0\nfinally: sys.exit(2)",
+                     "import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', '1/0']).returncode)",
+                     "import os\nif os.fork() == 0: 1/0\nos.wait()"):
+            with self.subTest(text):
+                self.assertIsNone(self.detail_of(text)["run"]["exception"])
+
+    def test_an_exception_in_a_module_of_a_project_names_that_file(self):
+        answer = self.service.post({"files": {"m.py": "import pkg.bad", "pkg/bad.py": "x = 1\nx.y\n"},
+                                    "entry_point": "m.py", "detail": True})
+        exception = answer.json["run"]["exception"]
+        self.assertEqual((exception["type"], exception["file"], exception["line"], exception["source"]),
+                         ("AttributeError", "pkg/bad.py", 2, "x.y"))
+
+    def test_bytes_are_counted_beyond_the_limit(self):
+        run = self.detail_of("import sys; sys.stdout.write('x' * 11000000); sys.stderr.write('e')")["run"]
+        self.assertEqual((run["stdout_bytes"], run["stderr_bytes"], run["truncated"]),
+                         (11000000, 1, {"stdout": True, "stderr": False}))
+
+    def test_what_was_left_out_of_the_artifacts_is_told_with_the_reason(self):
+        run = self.detail_of("""
+            import os
+            os.symlink('/etc/passwd', 'output/link'); os.mkfifo('output/pipe'); open('output/ok', 'w')
+            """)["run"]
+        self.assertEqual(sorted(entry["name"] for entry in run["artifacts_skipped"]), ["link", "pipe"])
+        for entry in run["artifacts_skipped"]:
+            self.assertEqual(set(entry), {"name", "bytes", "reason"})
+            self.assertTrue(entry["reason"])
+
+    def test_usage_is_measured(self):
+        usage = self.detail_of("""
+            import time
+            x = b'x' * (50 << 20)
+            end = time.process_time() + 0.3
+            while time.process_time() < end: pass
+            time.sleep(0.2)
+            """)["run"]["usage"]
+        self.assertEqual(set(usage), {"queue_ms", "setup_ms", "run_ms", "collect_ms", "cpu_ms", "peak_memory_bytes"})
+        self.assertGreaterEqual(usage["cpu_ms"], 290)
+        self.assertGreaterEqual(usage["run_ms"], 490)
+        self.assertGreaterEqual(usage["run_ms"] + 50, usage["cpu_ms"])
+        self.assertGreaterEqual(usage["peak_memory_bytes"], 50 << 20)
+
+    def test_usage_counts_the_children(self):
+        usage = self.detail_of("""
+            import os, time
+            if os.fork() == 0:
+                end = time.process_time() + 0.3
+                while time.process_time() < end: pass
+                os._exit(0)
+            os.wait()
+            """)["run"]["usage"]
+        self.assertGreaterEqual(usage["cpu_ms"], 290)
+
+    def test_a_context_only_request_with_detail_keeps_its_artifacts(self):
+        result = self.detail_of("open('output/a', 'w').write('x')")
+        self.assertEqual(result["artifacts"], {"a": "x"})
+
+
+if __name__ == "__main__":
+    main()

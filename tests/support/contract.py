@@ -1,0 +1,109 @@
+"""Role: what the suites over HTTP share: one service a class, a script in and its result out, the interpreter itself
+to compare with.
+Callers: tests/contract/*_test.py, tests/sandbox/*_test.py.
+Law: a class begins and ends on an idle service with the same descriptors and processes (Service.remember).
+"""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+from service import PYTHON, Service
+
+MEMBERS = {"exit_code", "stdout", "stderr", "artifacts"}
+MEGABYTE = 1024 * 1024
+CAP = 10 * MEGABYTE  # of stdout, of stderr, and of all artifacts together
+
+
+def script(text):
+    """A script as the test shows it, without the test's own indentation."""
+    return textwrap.dedent(text).lstrip("\n")
+
+
+class ServiceTest(unittest.TestCase):
+    """One service for all tests of a class. `arguments` and `environment` are what it is started with."""
+
+    arguments, environment, workers = [], {}, 2
+    maxDiff = 4000
+
+    @classmethod
+    def setUpClass(cls):
+        cls.service = cls.enterClassContext(Service(*cls.arguments, env=cls.environment, workers=cls.workers))
+        cls.service.remember()
+
+    def run_script(self, text, **fields):
+        """The result of a script that the service accepts: 200 and exactly the members promised."""
+        answer = self.service.post({"script": script(text), **fields})
+        self.assertEqual(answer.status, 200, answer)
+        members = MEMBERS | ({"run"} if fields.get("detail") else set())
+        self.assertEqual(set(answer.json), members)
+        return answer.json
+
+    def run_files(self, files, entry_point, **fields):
+        answer = self.service.post({"files": files, "entry_point": entry_point, **fields})
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def output_of(self, text, **fields):
+        """Standard output of a script that must succeed without a word on standard error."""
+        result = self.run_script(text, **fields)
+        self.assertEqual((result["exit_code"], result["stderr"]), (0, ""), result)
+        return result["stdout"]
+
+    def assert_refused(self, answer, status, *words):
+        """An error answer: its status, its only member, and that it names what is wrong."""
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer.headers["Content-Type"].split(";")[0], "application/json")
+        self.assertEqual(list(answer.json), ["error"])
+        for word in words:
+            self.assertIn(word, answer.json["error"])
+
+    def assert_still_serves(self):
+        self.assertEqual(self.output_of("print('still here')"), "still here\n")
+
+
+def without_places(stdout, stderr):
+    """Both streams without what differs from run to run: the script's directory, and addresses of objects."""
+    place = re.search(r"(/[^\s'\"]+)/script\.py", stdout + stderr)
+    parts = []
+    for part in (stdout, stderr):
+        if place:
+            part = part.replace(place.group(1), "<cwd>")
+        parts.append(re.sub(r"0x[0-9a-f]{6,}", "<address>", part))
+    return tuple(parts)
+
+
+def default_signals():
+    # A shell starts its background jobs with these two ignored, and an ignored signal stays so across exec.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def bare_python(text):
+    """What `python3 script.py` itself does with a script, in a directory of its own: (the code as a shell tells it,
+    stdout, stderr), without_places."""
+    with tempfile.TemporaryDirectory(prefix="bare-python-") as directory:
+        directory = os.path.realpath(directory)
+        pathlib.Path(directory, "script.py").write_bytes(script(text).encode())
+        for name in ("input", "output"):
+            os.mkdir(os.path.join(directory, name))
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
+                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+        done = subprocess.run([PYTHON, "script.py"], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60, preexec_fn=default_signals)
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return (code, *without_places(done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")))
+
+
+def main():
+    """Runs the suite of the calling file; a file without tests is a failure."""
+    program = unittest.main(module="__main__", exit=False, verbosity=2, argv=sys.argv)
+    result = program.result
+    if result.testsRun == 0 or result.skipped:
+        raise SystemExit("no test ran, or one was skipped")
+    raise SystemExit(0 if result.wasSuccessful() else 1)

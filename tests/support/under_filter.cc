@@ -1,0 +1,42 @@
+// Role: see under_filter.h.
+#include "support/under_filter.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/sys.h"
+#include "worker/privileges.h"
+
+namespace coderunner::test {
+
+const Filter& filter_of(FilterKind kind) {
+  static const Filter kFilters[] = {compile_filter(FilterKind::kWorker).value(),
+                                    compile_filter(FilterKind::kScriptFull).value(),
+                                    compile_filter(FilterKind::kScriptReduced).value()};
+  return kFilters[static_cast<std::size_t>(kind)];
+}
+
+std::string under(std::initializer_list<FilterKind> kinds, const Piece& piece) {
+  if (const auto done = set_no_new_privileges(); !done) return done.error().message;
+  for (const FilterKind kind : kinds) {
+    if (const auto done = install_filter(filter_of(kind)); !done) return done.error().message;
+  }
+  return piece();
+}
+
+std::string ending(const Piece& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const std::string trouble = body();
+    if (!trouble.empty()) (void)sys::write_all(STDERR_FILENO, trouble + "\n");
+    ::_exit(trouble.empty() ? 0 : 1);
+  }
+  int status = 0;
+  if (pid < 0 || ::waitpid(pid, &status, 0) != pid) return sys::last_error("waitpid").message;
+  if (WIFSIGNALED(status)) return fmt::format("signal {}", ::sigabbrev_np(WTERMSIG(status)));
+  return fmt::format("exit {}", WEXITSTATUS(status));
+}
+
+}  // namespace coderunner::test

@@ -1,0 +1,92 @@
+// Role: see init.h.
+#include "worker/init.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "common/sys.h"
+#include "worker/mounts.h"
+#include "worker/privileges.h"
+#include "worker/process_title.h"
+
+namespace coderunner {
+namespace {
+
+void tell(int status, InitStatus::Kind kind, int wait_status, std::string_view message = {}) {
+  const InitStatus record{kind, wait_status};
+  std::string bytes(reinterpret_cast<const char*>(&record), sizeof record);
+  bytes += message;
+  (void)sys::write_all(status, bytes);  // a worker that is gone needs no news
+}
+
+volatile sig_atomic_t runner_pid = 0;
+
+void pass_on_stack_request(int) {
+  if (runner_pid > 0) ::kill(runner_pid, kStackSignal);
+}
+
+[[noreturn]] void give_up(int status, const Error& error) {
+  tell(status, InitStatus::Kind::kFailed, 0, error.message);
+  ::_exit(1);
+}
+
+// The worker may have died before PR_SET_PDEATHSIG was set: then its pipe has hung up.
+bool worker_alive(int life) {
+  pollfd entry{life, 0, 0};
+  return ::poll(&entry, 1, 0) == 0;
+}
+
+Result<void> build(const InitKit& kit) {
+  TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
+  if (!worker_alive(kit.life)) return fail(Fault::kInternal, "init: the worker has died");
+  if (kit.cgroup != nullptr) TRY(kit.cgroup->enter());
+  if (kit.plan->level == SandboxLevel::kFull) {
+    TRY(mount_scratch(*kit.plan, kit.scratch));
+    TRY(mount_proc());
+  } else {
+    // What loses its parent comes here instead of to the host's init.
+    TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1); }));
+  }
+  return {};
+}
+
+// Keeps 0..2 (closed or /dev/null in a worker), the status and the life pipe; every other end belongs to the runner,
+// whose death must be the end of file on it.
+void close_all_but(int first, int second) {
+  const int low = std::min(first, second), high = std::max(first, second);
+  ::close_range(3, static_cast<unsigned>(low) - 1, 0);
+  if (high > low + 1) ::close_range(static_cast<unsigned>(low) + 1, static_cast<unsigned>(high) - 1, 0);
+  ::close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
+}
+
+}  // namespace
+
+void run_init(const InitKit& kit) {
+  if (auto built = build(kit); !built) give_up(kit.status, built.error());
+  const auto forked = sys::retry("fork(runner)", [] { return ::fork(); });
+  if (!forked) give_up(kit.status, forked.error());
+  const auto runner = static_cast<pid_t>(*forked);
+  if (runner == 0) give_up(kit.status, become_runner(kit.runner));
+
+  runner_pid = runner;
+  ::signal(kShowStackSignal, pass_on_stack_request);
+  close_all_but(kit.status, kit.life);
+  set_process_title("init");
+  if (auto dropped = drop_privileges(); !dropped) give_up(kit.status, dropped.error());
+  for (;;) {
+    int wait_status = 0;
+    const auto reaped = sys::retry("wait4", [&] { return ::wait4(-1, &wait_status, 0, nullptr); });
+    if (!reaped) break;  // ECHILD: nobody is left who could become a child of this one
+    if (*reaped != runner) continue;
+    runner_pid = 0;
+    tell(kit.status, InitStatus::Kind::kEnded, wait_status);
+  }
+  for (;;) ::pause();  // the worker ends this process when it has seen the status
+}
+
+}  // namespace coderunner

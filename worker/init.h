@@ -1,0 +1,36 @@
+// Role: the first process of every job: holds its sandbox open, starts the runner, reaps, dies last.
+// Callers: sandbox.cc, in the child of clone_init() or fork_init().
+// Law: PID 1 of the job's namespaces at the full level, so that its death is everybody's; it dies with the worker.
+// It answers to nobody inside: signals from its namespace are ignored by the kernel (pid_namespaces(7)).
+#pragma once
+
+#include <signal.h>
+
+#include <cstdint>
+
+#include "worker/cgroup.h"
+#include "worker/runner.h"
+
+namespace coderunner {
+
+struct InitKit {
+  const JailPlan* plan = nullptr;
+  const JobCgroup* cgroup = nullptr;  // null: none to be had
+  int scratch = -1;                   // full level: the job's tmpfs, not attached yet
+  int status = -1;                    // write end of the status pipe
+  int life = -1;                      // read end of a pipe whose write end is the worker's alone
+  RunnerKit runner;
+};
+
+// What comes through the status pipe: one of these, then for kFailed the message to the end of the pipe.
+struct InitStatus {
+  enum class Kind : std::int32_t { kEnded = 1, kFailed = 2 } kind;
+  std::int32_t wait_status;  // of the runner, as wait4(2) gives it
+};
+
+// Sent to init, it has the runner show its stacks: init is the one who knows the runner's pid.
+inline constexpr int kShowStackSignal = SIGUSR1;
+
+[[noreturn]] void run_init(const InitKit& kit);
+
+}  // namespace coderunner

@@ -1,0 +1,147 @@
+// Role: see jail.h.
+#include "worker/jail.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "common/child.h"
+#include "common/frame.h"
+#include "common/sys.h"
+#include "worker/landlock.h"
+#include "worker/mounts.h"
+#include "worker/namespaces.h"
+#include "worker/privileges.h"
+
+namespace coderunner {
+namespace {
+
+constexpr std::uint64_t kInitTasks = 1;  // a job's init is in its cgroup, but is not the script's
+
+std::vector<std::pair<std::string, std::string>> find_links(const std::vector<std::string>& paths) {
+  std::vector<std::pair<std::string, std::string>> links;
+  for (const std::string& path : paths) {
+    std::string text(PATH_MAX, '\0');
+    const ssize_t length = ::readlink(path.c_str(), text.data(), text.size());
+    if (length > 0) links.emplace_back(path, text.substr(0, static_cast<std::size_t>(length)));
+  }
+  return links;
+}
+
+Result<void> confine(const JailPlan& plan, const std::string& anchor) {
+  TRY(enter_worker_namespaces());
+  return enter_root_tree(plan, anchor);
+}
+
+// Everything the full level needs, done once in a process that is thrown away: what has been unshared can not be
+// taken back, and a half-confined worker would be neither level.
+Result<void> try_full_level(const JailPlan& plan, const std::string& anchor) {
+  Pipe told = TRY(sys::make_pipe());
+  Child child = TRY(fork_init());
+  if (!child.running()) {
+    auto tried = confine(plan, anchor);
+    if (tried) {
+      auto init = clone_init();
+      if (!init) {
+        tried = std::unexpected(init.error());
+      } else if (!init->running()) {
+        const auto mounted = mount_proc();
+        if (!mounted) (void)sys::write_all(told.write.get(), mounted.error().message);
+        ::_exit(0);
+      }
+      // The init of this trial is reaped by its Child when this scope ends.
+    }
+    if (!tried) (void)sys::write_all(told.write.get(), tried.error().message);
+    ::_exit(0);
+  }
+  told.write.reset();
+  const std::string trouble = TRY(sys::read_all(told.read.get(), kMaxPayload));
+  TRY(child.wait(Deadline::never()));
+  if (!trouble.empty()) return fail(Fault::kSandbox, trouble);
+  return {};
+}
+
+// The reduced level has no tree of its own to hold bootstrap.py.
+Result<void> write_bootstrap(const JailPlan& plan) {
+  if (::mkdir(plan.boot_directory.c_str(), 0700) == -1 && sys::last_errno() != EEXIST)
+    return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", plan.boot_directory)));
+  const std::string path = plan.boot_directory + "/sitecustomize.py";
+  ::unlink(path.c_str());  // an earlier worker of this slot has left the same
+  const UniqueFd file = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, 0400));
+  return sys::write_all(file.get(), bootstrap_source());
+}
+
+Result<RlimitFacts> rlimit_facts(const Jail& jail) {
+  RlimitFacts facts{jail.plan.level, jail.cgroup_counts_memory() ? MemoryAccount::kCgroup : MemoryAccount::kNone, 0};
+  if (!nproc_is_per_namespace(jail.plan.level)) facts.other_tasks = TRY(count_user_tasks(::getuid()));
+  return facts;
+}
+
+// The worker's own confinement. Its capabilities, which reach no further than its user namespace, it keeps: it needs
+// them for every job's mounts.
+Result<void> harden_worker() {
+  TRY(set_no_new_privileges());
+  TRY(set_dumpable(Dumpable::kNo));
+  return install_filter(TRY(compile_filter(FilterKind::kWorker)));
+}
+
+std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why_reduced) {
+  const bool full = jail.full();
+  std::vector<LayerState> layers;
+  layers.push_back({"namespaces", full, full ? "user, pid, ipc, mount, network, uts" : why_reduced});
+  const unsigned abi = jail.landlock_abi;
+  layers.push_back({"files", full || abi > 0,
+                    full      ? "own read-only tree, tmpfs of limited size"
+                    : abi > 0 ? fmt::format("Landlock {}; disk use watched", landlock_detail(abi))
+                              : "no Landlock: scripts can read what the service's user can; use Linux 5.13 or later"});
+  layers.push_back({"network", jail.setup.network == NetworkMode::kNone,
+                    full ? "empty network namespace" : "seccomp refuses every socket but Unix ones"});
+  layers.push_back({"syscalls", true, "seccomp allowlist, no_new_privs, no capabilities"});
+  layers.push_back({"memory", true,
+                    jail.cgroup_counts_memory() ? jail.cgroup->detail()
+                                                : "watched from outside, with an address-space limit behind it"});
+  layers.push_back({"processes", true,
+                    jail.cgroup && jail.cgroup->limits_processes() ? "pids cgroup and RLIMIT_NPROC" : "RLIMIT_NPROC"});
+  return layers;
+}
+
+}  // namespace
+
+Result<Jail> build_jail(WorkerSetup setup) {
+  const std::string job_directory = fmt::format("{}/worker-{}", setup.temp_dir, setup.index);
+  const auto links = find_links(setup.read_only_paths);
+  Jail jail;
+  std::string why_reduced = "switched off by --sandbox=reduced";
+  jail.plan = make_plan(setup, SandboxLevel::kFull, job_directory, links);
+  if (setup.sandbox != SandboxMode::kReduced) {
+    const auto tried = try_full_level(jail.plan, setup.temp_dir);
+    why_reduced = tried ? "" : tried.error().message;
+    if (!tried && setup.sandbox == SandboxMode::kStrict)
+      return fail(Fault::kSandbox, fmt::format("the full sandbox is not to be had here: {}", why_reduced));
+  }
+  // The cgroup's files are opened while their paths can still be seen.
+  if (!setup.cgroup_dirs.empty()) {
+    jail.cgroup = TRY(JobCgroup::open(setup.cgroup_dirs));
+    TRY(jail.cgroup->set_limits({setup.limits.memory_bytes, setup.limits.processes + kInitTasks}));
+  }
+  if (why_reduced.empty()) {
+    TRY(confine(jail.plan, setup.temp_dir));
+  } else {
+    jail.plan = make_plan(setup, SandboxLevel::kReduced, job_directory, links);
+    TRY(write_bootstrap(jail.plan));
+    TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1); }));
+  }
+  jail.setup = std::move(setup);
+  jail.landlock_abi = query_landlock_abi().value_or(0);
+  jail.rlimits = plan_rlimits(jail.setup.limits, TRY(rlimit_facts(jail)));
+  jail.filter = TRY(compile_filter(jail.full() ? FilterKind::kScriptFull : FilterKind::kScriptReduced));
+  jail.layers = describe_layers(jail, why_reduced);
+  TRY(harden_worker());
+  return jail;
+}
+
+}  // namespace coderunner

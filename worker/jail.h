@@ -1,0 +1,35 @@
+// Role: what all sandboxes of one worker share: level, plan, filter, limits, cgroup; and the worker's own confinement.
+// Callers: main.cc, once at its start.
+// Law: the level is decided here and nowhere else, by trying. Nothing weakens silently: every layer that is missing is
+// in the report with its reason.
+#pragma once
+
+#include <optional>
+
+#include "common/job.h"
+#include "common/result.h"
+#include "worker/cgroup.h"
+#include "worker/plan.h"
+#include "worker/rlimits.h"
+#include "worker/seccomp_filter.h"
+
+namespace coderunner {
+
+struct Jail {
+  WorkerSetup setup;
+  JailPlan plan;
+  RlimitPlan rlimits;
+  Filter filter;  // the scripts'
+  unsigned landlock_abi = 0;
+  std::optional<JobCgroup> cgroup;
+  std::vector<LayerState> layers;
+
+  [[nodiscard]] bool full() const { return plan.level == SandboxLevel::kFull; }
+  [[nodiscard]] bool cgroup_counts_memory() const { return cgroup && cgroup->accounts_memory(); }
+};
+
+// Tries the full level in a process of its own, then moves this process into it, or settles for the reduced level
+// where the setup allows that. Fault::kSandbox when the level asked for is not to be had.
+Result<Jail> build_jail(WorkerSetup setup);
+
+}  // namespace coderunner

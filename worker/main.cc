@@ -1,0 +1,140 @@
+// Role: coderunner-worker: park a sandbox, say Ready, take a job, run it, again. A contents page.
+// Callers: the supervisor starts it with an empty environment and one socket; `--print-plan` is for people.
+// Law: single-threaded. The first thing out of turn, or the end of the socket, ends it and all that it holds.
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "common/channel.h"
+#include "common/sys.h"
+#include "common/wire.h"
+#include "worker/jail.h"
+#include "worker/process_title.h"
+#include "worker/run_job.h"
+#include "worker/sandbox.h"
+
+namespace coderunner {
+namespace {
+
+constexpr int kChannelFd = 3;
+constexpr Millis kTellLimit{10'000};   // for a frame to a supervisor that is surely reading
+constexpr Millis kJobLimit{60'000};    // for all frames of one job to arrive
+
+std::unexpected<Error> out_of_turn(const Frame& frame) {
+  return fail(Fault::kWorkerLost, fmt::format("{} out of turn", frame_name(frame.type)));
+}
+
+Result<Frame> next_frame(Channel& channel, Deadline deadline) {
+  auto frame = TRY(channel.receive(deadline));
+  if (!frame) return fail(Fault::kWorkerLost, "the supervisor has fallen silent in the middle of a job");
+  return std::move(*frame);
+}
+
+// Waits for the next job while the parked sandbox is well. nullopt: it is not, and another has to be parked.
+Result<std::optional<Frame>> await_job(Channel& channel, const Sandbox& sandbox) {
+  for (;;) {
+    if (auto frame = TRY(channel.try_receive())) return frame;
+    std::array<pollfd, 2> entries = {{{channel.fd(), POLLIN, 0}, {sandbox.status_read.get(), POLLIN, 0}}};
+    TRY(sys::poll(entries, Deadline::never()));
+    if (entries[1].revents != 0 && entries[0].revents == 0) return std::nullopt;
+  }
+}
+
+// A file that can not be written costs its job, frames that make no sense cost the connection. After the first
+// trouble the rest of the job's frames is read and means nothing.
+Result<void> note(Job& job, Result<void> written) {
+  if (written || job.trouble) return {};
+  if (written.error().fault == Fault::kWorkerLost) return written;
+  job.trouble = std::move(written.error());
+  return {};
+}
+
+// Job has been read: its files, its input, up to Run.
+Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) {
+  if (first.type != FrameType::kJob) return out_of_turn(first);
+  Job job;
+  job.spec = TRY(decode<JobSpec>(first.payload));
+  const Deadline deadline = Deadline::in(kJobLimit);
+  for (;;) {
+    const Frame frame = TRY(next_frame(channel, deadline));
+    switch (frame.type) {
+      case FrameType::kFile: TRY(note(job, sandbox.workdir().begin_file(TRY(decode<FileHeader>(frame.payload))))); break;
+      case FrameType::kFileData: TRY(note(job, sandbox.workdir().append(frame.payload))); break;
+      case FrameType::kStdinData: job.stdin_bytes += frame.payload; break;
+      case FrameType::kRun:
+        if (!job.trouble && !sandbox.workdir().complete()) return out_of_turn(frame);
+        return job;
+      default: return out_of_turn(frame);
+    }
+  }
+}
+
+// From Ready to Exit. An error ends the worker, after the sandbox has been cleared away.
+Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox) {
+  const ReadyReport report{jail.plan.level, sandbox.python_version(), jail.layers, 0};
+  TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+  set_process_title("idle");
+  const auto order = TRY(await_job(channel, sandbox));
+  if (!order) return {};
+  Job job = TRY(receive_job(channel, sandbox, *order));
+  set_process_title("busy");
+  return run_job(channel, jail, sandbox, std::move(job));
+}
+
+Result<void> serve(Channel& channel) {
+  const Frame first = TRY(next_frame(channel, Deadline::in(kTellLimit)));
+  if (first.type != FrameType::kSetup) return out_of_turn(first);
+  const WorkerSetup setup = TRY(decode<WorkerSetup>(first.payload));
+  set_process_slot(setup.index);
+  set_process_title("starting");
+
+  auto jail = build_jail(setup);
+  if (!jail) return channel.send(FrameType::kFailed, jail.error().message, Deadline::in(kTellLimit));
+  for (;;) {
+    auto parked = Sandbox::park(*jail);
+    if (!parked) return channel.send(FrameType::kFailed, parked.error().message.substr(0, kMaxPayload), Deadline::in(kTellLimit));
+    Sandbox& sandbox = *parked;
+    const auto done = serve_one(channel, *jail, sandbox);
+    TRY(sandbox.end());
+    TRY(sandbox.clean(*jail));
+    if (!done) return done;
+  }
+}
+
+int print_plan(int argc, char** argv) {
+  WorkerSetup setup;
+  setup.python = argc > 2 ? argv[2] : "/usr/bin/python3";
+  setup.read_only_paths.assign(argv + std::min(argc, 3), argv + argc);
+  setup.temp_dir = "/tmp";
+  const std::string text = describe_plan(make_plan(setup, SandboxLevel::kFull, "/tmp/worker-0", {}));
+  return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
+}
+
+int usage() {
+  std::fputs("coderunner-worker is started by coderunner. For people: coderunner-worker --print-plan [PYTHON [PATH...]]\n", stderr);
+  return 2;
+}
+
+}  // namespace
+}  // namespace coderunner
+
+int main(int argc, char** argv) {
+  using namespace coderunner;
+  if (argc > 1 && std::strcmp(argv[1], "--print-plan") == 0) return print_plan(argc, argv);
+  if (argc > 1 && std::strcmp(argv[1], "--socket") != 0) return usage();
+  keep_process_title(argc, argv, "coderunner-worker");
+  ::signal(SIGPIPE, SIG_IGN);  // a script that closes its input, a supervisor that goes: both come as errors
+  Channel channel{UniqueFd(kChannelFd)};
+  const auto served = serve(channel);
+  if (served) return 1;  // Failed has been said
+  // The supervisor's own end, or its hanging up, is no news for the log.
+  std::fputs(fmt::format("coderunner-worker: {}\n", served.error().message).c_str(), stderr);
+  return 1;
+}

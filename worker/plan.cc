@@ -1,0 +1,119 @@
+// Role: see plan.h. The whole shape of a jail is on this page.
+#include "worker/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+namespace coderunner {
+namespace {
+
+constexpr std::string_view kBootstrap =
+#include "bootstrap.inc"
+    ;
+
+constexpr std::array<std::string_view, 16> kStepNames = {
+    "user namespace", "namespaces", "network", "root tree", "proc", "scratch", "working directory", "pipes", "cgroup",
+    "init", "rlimits", "privileges", "landlock", "seccomp", "exec", "park"};
+
+constexpr std::string_view kBootDirectory = "/.coderunner";
+
+// The job's own tmpfs; nothing else in its tree is writable. The last row's place holds all of it while mounting.
+const std::array<ScratchRow, 3> kScratch = {{{"work", "/work"}, {"shm", "/dev/shm"}, {"tmp", "/tmp"}}};
+
+std::string passwd() { return fmt::format("runner:x:{}:{}:runner:/work:/bin/sh\n", kJobUid, kJobGid); }
+std::string group() { return fmt::format("runner:x:{}:\n", kJobGid); }
+
+std::vector<MountRow> root_rows(const WorkerSetup& setup,
+                                const std::vector<std::pair<std::string, std::string>>& links) {
+  std::vector<MountRow> rows;
+  for (const std::string& path : setup.read_only_paths) {
+    const auto link = std::ranges::find(links, path, &std::pair<std::string, std::string>::first);
+    if (link != links.end())
+      rows.push_back({MountKind::kSymlink, link->second, path, "as on the host"});
+    else
+      rows.push_back({MountKind::kReadOnlyBind, path, path, "what the interpreter needs to see"});
+  }
+  for (const char* device : {"null", "zero", "full", "random", "urandom"})
+    rows.push_back({MountKind::kDeviceBind, fmt::format("/dev/{}", device), fmt::format("/dev/{}", device),
+                    "harmless and expected"});
+  const std::array<MountRow, 11> own = {{
+      {MountKind::kSymlink, "/proc/self/fd", "/dev/fd", "subprocess, shells"},
+      {MountKind::kSymlink, "/proc/self/fd/0", "/dev/stdin", "scripts that open it"},
+      {MountKind::kSymlink, "/proc/self/fd/1", "/dev/stdout", "scripts that open it"},
+      {MountKind::kSymlink, "/proc/self/fd/2", "/dev/stderr", "scripts that open it"},
+      {MountKind::kFile, passwd(), "/etc/passwd", "getpass, pwd, expanduser: one user, no account of the host's"},
+      {MountKind::kFile, group(), "/etc/group", "the same for grp"},
+      {MountKind::kFile, "127.0.0.1 localhost\n::1 localhost\n", "/etc/hosts", "localhost has a name"},
+      {MountKind::kFile, std::string(bootstrap_source()), fmt::format("{}/sitecustomize.py", kBootDirectory),
+       "parks the interpreter until a job comes"},
+      {MountKind::kHostProc, "/proc", "/proc", "the job mounts its own over it"},
+      {MountKind::kDirectory, "", "/work", "working directory"},
+      {MountKind::kDirectory, "", "/tmp", "scratch"},
+  }};
+  rows.insert(rows.end(), own.begin(), own.end());
+  rows.push_back({MountKind::kDirectory, "", "/dev/shm", "shared memory and semaphores of multiprocessing"});
+  return rows;
+}
+
+}  // namespace
+
+std::string_view step_name(SetupStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
+
+std::string_view bootstrap_source() { return kBootstrap; }
+
+int report_fd(const Limits& limits) { return static_cast<int>(limits.descriptors) - 1; }
+
+JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::string& job_directory,
+                   const std::vector<std::pair<std::string, std::string>>& links) {
+  JailPlan plan;
+  plan.level = level;
+  plan.network = setup.network;
+  plan.scratch_bytes = setup.limits.scratch_bytes;
+  plan.scratch_inodes = setup.limits.scratch_inodes;
+  std::string temp_directory;
+  if (level == SandboxLevel::kFull) {
+    plan.root = root_rows(setup, links);
+    plan.scratch.assign(kScratch.begin(), kScratch.end());
+    plan.boot_directory = kBootDirectory;
+    plan.working_directory = "/work";
+    temp_directory = "/tmp";
+  } else {
+    plan.working_directory = job_directory + "/work";
+    temp_directory = job_directory + "/tmp";
+    plan.boot_directory = setup.temp_dir + fmt::format("/boot-{}", setup.index);
+    plan.scratch = {{"work", plan.working_directory}, {"tmp", temp_directory}};
+    plan.read_only_paths = setup.read_only_paths;
+    plan.read_only_paths.push_back(plan.boot_directory);
+    plan.read_write_paths = {plan.working_directory, temp_directory};
+  }
+  plan.argv = {setup.python, "-X", "utf8", std::string(kScriptName)};
+  // The contract's variables, then the two that bootstrap.py takes away again.
+  plan.environment = {
+      "PATH=/usr/local/bin:/usr/bin:/bin",
+      "HOME=" + plan.working_directory,
+      "LANG=C.UTF-8",
+      "PYTHONIOENCODING=utf-8",
+      "PYTHONUNBUFFERED=1",
+      "TMPDIR=" + temp_directory,
+      "PYTHONPATH=" + plan.boot_directory,
+      fmt::format("CODERUNNER_PARK={}:{}:fresh:{}:{}", kGoFd, report_fd(setup.limits), plan.boot_directory, setup.packages),
+  };
+  return plan;
+}
+
+std::string describe_plan(const JailPlan& plan) {
+  constexpr std::array<std::string_view, 6> kKinds = {"read-only", "device", "symlink", "file", "directory", "host proc"};
+  std::string out = fmt::format("level: {}\ncommand: {}\nworking directory: {}\nscratch: {} bytes, {} inodes\n",
+                                plan.level == SandboxLevel::kFull ? "full" : "reduced", fmt::join(plan.argv, " "),
+                                plan.working_directory, plan.scratch_bytes, plan.scratch_inodes);
+  for (const std::string& variable : plan.environment) out += fmt::format("environment: {}\n", variable);
+  for (const MountRow& row : plan.root)
+    out += fmt::format("{:<10} {:<40} {}\n", kKinds.at(static_cast<std::size_t>(row.kind)), row.target, row.why);
+  for (const ScratchRow& row : plan.scratch) out += fmt::format("{:<10} {:<40} writable, gone after the job\n", "scratch", row.target);
+  return out;
+}
+
+}  // namespace coderunner

@@ -1,0 +1,76 @@
+// Role: what a jail is, as data: paths, mounts, variables, command line. Nothing here touches the system.
+// Callers: sandbox.cc applies it step by step; `coderunner-worker --print-plan` prints it.
+// Law: a new kind of jail is another plan, not another branch in the code that applies it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/job.h"
+
+namespace coderunner {
+
+// Every step of building a sandbox, named once: for failures, reports and tests.
+enum class SetupStep : std::uint8_t {
+  kUserNamespace, kNamespaces, kNetwork, kRootTree, kProc, kScratch, kWorkingDirectory, kPipes, kCgroup, kInit,
+  kRlimits, kPrivileges, kLandlock, kSeccomp, kExec, kPark
+};
+std::string_view step_name(SetupStep step);
+
+enum class MountKind : std::uint8_t {
+  kReadOnlyBind,  // the host's tree or file, read-only, nosuid, nodev
+  kDeviceBind,    // a device node of the host, nosuid
+  kSymlink,       // source is the link's text
+  kFile,          // a small file of our own; source is its content
+  kDirectory,     // an empty folder, to mount on
+  kHostProc,      // the host's /proc: the kernel lets a job mount its own only while a complete one is visible
+};
+
+struct MountRow {
+  MountKind kind;
+  std::string source;
+  std::string target;  // absolute, inside the jail
+  std::string why;
+};
+
+// Where things are, as the script sees them, and as what they are on the scratch file system of the job.
+struct ScratchRow {
+  std::string folder;  // on the job's tmpfs (full level), or below the job's directory (reduced level)
+  std::string target;  // where the script sees it
+};
+
+struct JailPlan {
+  SandboxLevel level = SandboxLevel::kReduced;
+  NetworkMode network = NetworkMode::kNone;
+  std::vector<MountRow> root;        // full level: the read-only tree, in order
+  std::vector<ScratchRow> scratch;   // the writable places; the first is the working directory
+  Bytes scratch_bytes = 0;
+  std::uint64_t scratch_inodes = 0;
+  std::string working_directory;
+  std::string boot_directory;        // holds bootstrap.py as sitecustomize.py
+  std::vector<std::string> argv;     // argv[0] is the interpreter's path
+  std::vector<std::string> environment;
+  std::vector<std::string> read_only_paths, read_write_paths;  // reduced level: Landlock's rules
+};
+
+// The user and group that a job sees itself as; the outer ones are the service's.
+inline constexpr unsigned kJobUid = 1000;
+inline constexpr unsigned kJobGid = 1000;
+
+// The descriptors of a parked runner besides 0, 1 and 2. The first is closed before the script runs, the second is
+// the highest one allowed, out of the way of scripts that count.
+inline constexpr int kGoFd = 3;
+int report_fd(const Limits& limits);
+
+// `job_directory`: reduced level only, the absolute path of this worker's directory.
+// `links`: read_only_paths that are symbolic links, with their text (a merged /usr has /lib -> usr/lib).
+JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::string& job_directory,
+                   const std::vector<std::pair<std::string, std::string>>& links);
+
+std::string describe_plan(const JailPlan& plan);
+
+// The text of bootstrap.py.
+std::string_view bootstrap_source();
+
+}  // namespace coderunner

@@ -1,0 +1,223 @@
+// Role: reads /proc/PID/stat, follows parents, freezes and kills. See process_tree.h.
+#include "worker/process_tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "common/sys.h"
+#include "worker/directory.h"
+
+namespace coderunner {
+namespace {
+
+template <class T>
+bool parse_number(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool contains(std::span<const pid_t> pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); }
+
+bool has_children() {
+  siginfo_t info{};
+  // WNOWAIT leaves a zombie where it is: whether there is one is not the question, ECHILD is the answer.
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || sys::last_errno() != ECHILD;
+}
+
+// One call of kill_descendants.
+class TreeKiller {
+ public:
+  TreeKiller(const ProcDir& proc, const KillScope& scope) : proc_(proc), scope_(scope), self_(::getpid()) {}
+
+  Result<std::uint64_t> run() {
+    for (;;) {
+      const std::vector<ProcessInfo> all = TRY(descendants(proc_, self_));
+      std::vector<ProcessInfo> alive;
+      for (const ProcessInfo& process : all)
+        if (!process.ended() && !contains(scope_.spare, process.pid)) alive.push_back(process);
+      if (!alive.empty() && scope_.deadline.passed())
+        return fail(Fault::kInternal, fmt::format("{} processes of the job outlive SIGKILL", alive.size()));
+      if (TRY(freeze_new(alive))) continue;
+      if (!alive.empty()) {
+        for (const ProcessInfo& process : alive) TRY(signal(process, SIGKILL));
+        TRY(wait_for_end(alive.front()));
+        continue;
+      }
+      // Reaping frees places in RLIMIT_NPROC, so look once more after it.
+      if (!reap(all)) return seen_.size();
+    }
+  }
+
+ private:
+  // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
+  // as there is motion the listing is not the whole truth.
+  Result<bool> freeze_new(const std::vector<ProcessInfo>& alive) {
+    bool motion = false;
+    for (const ProcessInfo& process : alive) {
+      if (!seen_.emplace(process.pid, process.start_time).second) continue;
+      motion = true;
+      TRY(signal(process, SIGSTOP));
+      // Stopped, it can not end and give its pid away before this call. Refused for a process that has changed its
+      // user, which no_new_privs rules out; it is killed all the same.
+      const rlimit none{0, 0};
+      (void)::prlimit(process.pid, RLIMIT_NPROC, &none, nullptr);
+    }
+    return motion;
+  }
+
+  // The pidfd of exactly the process that was listed; not valid when that one is gone.
+  Result<UniqueFd> hold(const ProcessInfo& process) const {
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+    if (!pidfd.valid()) {
+      // ESRCH: reaped; EINVAL: the pid belongs to a thread now (pidfd_open(2)).
+      if (sys::last_errno() == ESRCH || sys::last_errno() == EINVAL) return UniqueFd();
+      return std::unexpected(sys::last_error("pidfd_open"));
+    }
+    const std::optional<ProcessInfo> now = proc_.look_up(process.pid);
+    if (!now || now->start_time != process.start_time) return UniqueFd();
+    return pidfd;
+  }
+
+  Result<void> signal(const ProcessInfo& process, int signal) const {
+    const UniqueFd pidfd = TRY(hold(process));
+    // A failure shows as a process that is left at the deadline.
+    if (pidfd.valid()) (void)::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
+    return {};
+  }
+
+  Result<void> wait_for_end(const ProcessInfo& process) const {
+    const UniqueFd pidfd = TRY(hold(process));
+    if (!pidfd.valid()) return {};
+    pollfd entry{pidfd.get(), POLLIN, 0};
+    TRY(sys::poll(std::span(&entry, 1), Deadline::in(Millis(50)).earlier(scope_.deadline)));
+    return {};
+  }
+
+  // Reaps this process's own dead children; true when there was one.
+  bool reap(const std::vector<ProcessInfo>& all) const {
+    bool reaped = false;
+    for (const ProcessInfo& process : all) {
+      if (process.parent != self_ || contains(scope_.spare, process.pid) || contains(scope_.unreaped, process.pid))
+        continue;
+      reaped |= ::waitpid(process.pid, nullptr, WNOHANG) > 0;
+    }
+    return reaped;
+  }
+
+  const ProcDir& proc_;
+  const KillScope& scope_;
+  pid_t self_;
+  std::set<std::pair<pid_t, std::uint64_t>> seen_;
+};
+
+}  // namespace
+
+std::optional<ProcessInfo> parse_stat(std::string_view text) {
+  // pid (comm) state ppid …: comm is whatever the process calls itself, so it ends at the last ')'.
+  const std::size_t name = text.find(" (");
+  const std::size_t end = text.rfind(") ");
+  if (name == text.npos || end == text.npos || end < name) return std::nullopt;
+  ProcessInfo info;
+  if (!parse_number(text.substr(0, name), info.pid)) return std::nullopt;
+  text.remove_prefix(end + 2);
+  for (int field = 3; field <= 22; ++field) {  // numbered as in proc(5)
+    const std::size_t space = std::min(text.find(' '), text.size());
+    const std::string_view value = text.substr(0, space);
+    bool good = true;
+    if (field == 3) good = value.size() == 1 && (info.state = value.front(), true);
+    if (field == 4) good = parse_number(value, info.parent);
+    if (field == 20) good = parse_number(value, info.threads);
+    if (field == 22) good = parse_number(value, info.start_time);
+    if (!good) return std::nullopt;
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  return info;
+}
+
+Result<ProcDir> ProcDir::open() { return ProcDir(TRY(sys::open("/proc", O_RDONLY | O_DIRECTORY))); }
+
+Result<std::vector<ProcessInfo>> ProcDir::list() const {
+  std::vector<ProcessInfo> all;
+  DirectoryReader reader(fd_.get());
+  TRY(reader.rewind());
+  while (const auto entry = TRY(reader.next())) {
+    pid_t pid = 0;
+    if (!parse_number(entry->name, pid)) continue;
+    if (const std::optional<ProcessInfo> info = look_up(pid)) all.push_back(*info);
+  }
+  return all;
+}
+
+std::optional<std::string_view> ProcDir::read(pid_t pid, std::string_view name, std::span<char> into) const {
+  std::array<char, 64> path;
+  *fmt::format_to_n(path.data(), path.size() - 1, "{}/{}", pid, name).out = '\0';
+  const UniqueFd file(::openat(fd_.get(), path.data(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return std::nullopt;
+  std::size_t filled = 0;
+  // A file of /proc may come in several pieces, each of whole records.
+  for (ssize_t got = 1; got > 0 && filled < into.size(); filled += static_cast<std::size_t>(got)) {
+    got = ::read(file.get(), into.data() + filled, into.size() - filled);
+    if (got < 0) return std::nullopt;  // ESRCH: ended since; EACCES: not ours to see
+  }
+  if (filled == 0) return std::nullopt;
+  return std::string_view(into.data(), filled);
+}
+
+std::optional<ProcessInfo> ProcDir::look_up(pid_t pid) const {
+  std::array<char, 1024> buffer;
+  const auto text = read(pid, "stat", buffer);
+  return text ? parse_stat(*text) : std::nullopt;
+}
+
+std::vector<pid_t> ProcDir::threads(pid_t pid) const {
+  std::vector<pid_t> all;
+  const auto directory = sys::open_at(fd_.get(), fmt::format("{}/task", pid), O_RDONLY | O_DIRECTORY);
+  if (!directory) return all;
+  DirectoryReader reader(directory->get());
+  for (auto entry = reader.next(); entry && *entry; entry = reader.next()) {
+    pid_t thread = 0;
+    if (parse_number((*entry)->name, thread)) all.push_back(thread);
+  }
+  return all;
+}
+
+Result<std::vector<ProcessInfo>> descendants(const ProcDir& proc, pid_t root) {
+  std::vector<ProcessInfo> all = TRY(proc.list());
+  std::ranges::sort(all, {}, &ProcessInfo::parent);
+  std::vector<ProcessInfo> found;
+  const auto add_children = [&](pid_t parent) {
+    for (const ProcessInfo& child : std::ranges::equal_range(all, parent, {}, &ProcessInfo::parent)) found.push_back(child);
+  };
+  add_children(root);
+  // A pid that was given away while the list was read can make a circle; no tree has more members than the list.
+  for (std::size_t next = 0; next < found.size() && found.size() <= all.size(); ++next) add_children(found[next].pid);
+  return found;
+}
+
+Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except) {
+  std::uint64_t tasks = 0;
+  for (const ProcessInfo& process : TRY(descendants(proc, root)))
+    if (!process.ended() && !contains(except, process.pid)) tasks += process.threads;
+  return tasks;
+}
+
+Result<std::uint64_t> kill_descendants(const KillScope& scope) {
+  if (!has_children()) return 0;
+  const ProcDir proc = TRY(ProcDir::open());
+  return TreeKiller(proc, scope).run();
+}
+
+}  // namespace coderunner

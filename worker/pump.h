@@ -1,0 +1,80 @@
+// Role: a running job's pipes <-> frames: input in, output out, deadline, caps, watching.
+// Callers: run_job.cc.
+// Law: never waits on one thing alone. Nothing is read from the script while a frame is still unsent, so that a slow
+// client slows its own script; output beyond a cap is read and dropped, so that a loud script is not stopped.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "common/channel.h"
+#include "common/job.h"
+#include "worker/init.h"
+#include "worker/sandbox.h"
+
+namespace coderunner {
+
+// What ended the run.
+enum class RunEnd : std::uint8_t {
+  kExited,       // the runner ended by itself (or by a signal): wait_status tells
+  kTimedOut,     // its deadline, or the service's end
+  kCancelled,    // the client has gone
+  kMemory,       // the watch found it above its memory
+  kScratch,      // the watch found it above its disk space (reduced level)
+  kSandboxLost,  // init has gone, or could not start the runner: `reason`
+};
+
+struct RunOutcome {
+  RunEnd end = RunEnd::kSandboxLost;
+  int wait_status = 0;
+  std::string reason;
+};
+
+// One of the script's output streams: what passed, and up to where it is sent on.
+struct Stream {
+  FrameType type;
+  int fd;
+  Bytes cap;
+  Bytes seen = 0;
+  bool open = true;
+};
+
+class Pump {
+ public:
+  // Called about every kWatchEvery while the script runs; an answer ends it.
+  using Watch = std::function<std::optional<RunEnd>()>;
+  static constexpr Millis kWatchEvery{25};
+
+  Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string stdin_bytes);
+
+  // Until the run is over. An Error means that the supervisor has gone or broken the protocol.
+  Result<RunOutcome> run(Deadline deadline, const Watch& watch);
+  // After the deadline, before the end: where the script is, for its standard error. Takes kStackLimit at most; the
+  // runner may have given the signal another meaning, or block it, and then there is nothing to tell.
+  Result<void> relay_stack();
+  static constexpr Millis kStackLimit{150};
+  // When every process of the job is dead: the rest of its output.
+  Result<void> drain();
+
+  [[nodiscard]] Bytes stdout_bytes() const { return out_.seen; }
+  [[nodiscard]] Bytes stderr_bytes() const { return err_.seen; }
+
+ private:
+  struct Ready;
+  Result<Ready> wait(Deadline deadline, bool with_job);
+  Result<std::optional<RunOutcome>> hear_supervisor();
+  Result<std::optional<RunOutcome>> hear_init();
+  Result<void> relay(Stream& stream);
+  Result<void> pass_on(Stream& stream, std::string_view bytes);
+  void feed_stdin();
+
+  Channel& channel_;
+  Sandbox& sandbox_;
+  Stream out_, err_;
+  std::string stdin_;
+  std::size_t stdin_sent_ = 0;
+  std::string buffer_;
+};
+
+}  // namespace coderunner

@@ -1,0 +1,136 @@
+// Role: see run_job.h.
+#include "worker/run_job.h"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "common/sys.h"
+#include "common/wire.h"
+#include "worker/artifacts.h"
+#include "worker/file_tree.h"
+#include "worker/memory_watch.h"
+#include "worker/pump.h"
+#include "worker/verdict.h"
+
+namespace coderunner {
+namespace {
+
+// Everything the supervisor is told, it is told in its own time: how long a client may take is not a worker's matter.
+const Deadline kNoHurry = Deadline::never();
+
+class FrameArtifacts : public ArtifactSink {
+ public:
+  explicit FrameArtifacts(Channel& channel) : channel_(channel) {}
+  Result<void> on_artifact(const ArtifactHeader& header) override {
+    return channel_.send(FrameType::kArtifact, encode(header), kNoHurry);
+  }
+  Result<void> on_data(std::string_view bytes) override {
+    return channel_.send_pieces(FrameType::kArtifactData, bytes, kNoHurry);
+  }
+
+ private:
+  Channel& channel_;
+};
+
+// What no kernel limit ends by itself: called every few milliseconds while the script runs.
+class JobWatch {
+ public:
+  JobWatch(const Jail& jail, Sandbox& sandbox, ProcDir proc)
+      : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()), memory_(std::move(proc), jail.setup.limits.memory_bytes) {}
+
+  std::optional<RunEnd> operator()() {
+    if (oom_kills() > kills_before_) return RunEnd::kMemory;
+    if (!jail_.cgroup_counts_memory()) {
+      const auto over = memory_.over_limit(sandbox_.init().pid(), {});
+      if (over && *over) return RunEnd::kMemory;
+    }
+    if (!jail_.full() && ++calls_ % kDiskEvery == 0) {
+      const Limits& limits = jail_.setup.limits;
+      const auto use = disk_use(sandbox_.disk_folder(), limits.scratch_bytes, limits.scratch_inodes);
+      if (use && (use->bytes > limits.scratch_bytes || use->inodes > limits.scratch_inodes)) return RunEnd::kScratch;
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] bool oom_killed() const { return oom_kills() > kills_before_; }
+  [[nodiscard]] Bytes peak() const { return memory_.peak(); }
+
+ private:
+  static constexpr unsigned kDiskEvery = 8;  // a walk costs more than a look at /proc
+
+  [[nodiscard]] std::uint64_t oom_kills() const { return jail_.cgroup ? jail_.cgroup->oom_kills().value_or(0) : 0; }
+
+  const Jail& jail_;
+  Sandbox& sandbox_;
+  std::uint64_t kills_before_;
+  MemoryWatch memory_;
+  unsigned calls_ = 0;
+};
+
+std::uint64_t micros(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+}
+
+Bytes peak_memory(const Jail& jail, const JobWatch& watch, const rusage& usage) {
+  if (jail.cgroup_counts_memory())
+    if (const auto peak = jail.cgroup->peak_bytes(); peak && *peak) return **peak;
+  const auto largest = static_cast<Bytes>(usage.ru_maxrss) * kKiB;  // of one process (getrusage(2))
+  return std::max(watch.peak(), largest);
+}
+
+// The runner's last words; it is dead, so whatever is in the pipe is all.
+std::optional<ExceptionInfo> read_exception(Sandbox& sandbox) {
+  const auto bytes = sys::read_all(sandbox.report_read.get(), kMaxPayload);
+  return bytes ? parse_boot_report(*bytes).exception : std::nullopt;
+}
+
+Result<void> refuse_job(Channel& channel, const Error& why) {
+  ExitReport report;
+  report.reason = why.message;
+  return channel.send(FrameType::kExit, encode(report), kNoHurry);
+}
+
+}  // namespace
+
+Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job job) {
+  if (job.trouble) return refuse_job(channel, *job.trouble);
+  ExitReport report;
+  const Limits& limits = jail.setup.limits;
+  if (jail.cgroup) TRY(jail.cgroup->reset_peak());
+  JobWatch watch(jail, sandbox, TRY(ProcDir::open()));
+  Pump pump(channel, sandbox, limits, std::move(job.stdin_bytes));
+
+  TRY(channel.send(FrameType::kStarted, {}, kNoHurry));
+  const auto started = Clock::now();
+  report.setup_us = static_cast<std::uint64_t>(since(job.arrived).count());
+  RunOutcome outcome;
+  if (auto released = sandbox.release(job.spec); !released)
+    outcome.reason = released.error().message;
+  else
+    outcome = TRY(pump.run(Deadline::in(Millis(job.spec.timeout_ms)), std::ref(watch)));
+  if (outcome.end == RunEnd::kTimedOut) TRY(pump.relay_stack());
+  report.run_us = static_cast<std::uint64_t>(since(started).count());
+
+  const auto collecting = Clock::now();
+  const auto ended = sandbox.end();
+  if (!ended) return std::unexpected(ended.error());  // processes that can not be ended: this worker is of no use
+  TRY(pump.drain());
+  report.stdout_bytes = pump.stdout_bytes();
+  report.stderr_bytes = pump.stderr_bytes();
+  report.cpu_us = micros(ended->usage.ru_utime) + micros(ended->usage.ru_stime);
+  report.peak_memory_bytes = peak_memory(jail, watch, ended->usage);
+  report.exception = read_exception(sandbox);
+  pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory()}, report);
+
+  if (outcome.end != RunEnd::kCancelled) {
+    FrameArtifacts sink(channel);
+    const auto collected = collect_artifacts(sandbox.workdir().fd(), {job.spec.nested_artifacts, jail.full()}, limits, sink);
+    if (!collected) return std::unexpected(collected.error());
+    report.artifacts_refused = collected->refused;
+  }
+  report.collect_us = static_cast<std::uint64_t>(since(collecting).count());
+  return channel.send(FrameType::kExit, encode(report), kNoHurry);
+}
+
+}  // namespace coderunner

@@ -1,0 +1,146 @@
+// Role: see sandbox.h.
+#include "worker/sandbox.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include "common/sys.h"
+#include "worker/init.h"
+#include "worker/mounts.h"
+#include "worker/namespaces.h"
+#include "worker/process_tree.h"
+#include "worker/verdict.h"
+
+namespace coderunner {
+namespace {
+
+constexpr Millis kEndLimit{10'000};  // a kill that has no effect for so long is a broken machine
+
+std::unexpected<Error> failed(SetupStep step, const Error& error) {
+  return fail(Fault::kSandbox, fmt::format("{}: {}", step_name(step), error.message));
+}
+
+}  // namespace
+
+Result<Sandbox> Sandbox::park(const Jail& jail) {
+  Sandbox box;
+  if (auto made = box.make_folders(jail); !made) return failed(SetupStep::kWorkingDirectory, made.error());
+
+  Pipe in = TRY(sys::make_pipe()), out = TRY(sys::make_pipe()), err = TRY(sys::make_pipe());
+  Pipe go = TRY(sys::make_pipe()), report = TRY(sys::make_pipe()), status = TRY(sys::make_pipe()), life = TRY(sys::make_pipe());
+  const InitKit kit{
+      .plan = &jail.plan,
+      .cgroup = jail.cgroup ? &*jail.cgroup : nullptr,
+      .scratch = box.scratch_.get(),
+      .status = status.write.get(),
+      .life = life.read.get(),
+      .runner = {.plan = &jail.plan,
+                 .rlimits = &jail.rlimits,
+                 .filter = &jail.filter,
+                 .stdin_fd = in.read.get(),
+                 .stdout_fd = out.write.get(),
+                 .stderr_fd = err.write.get(),
+                 .go_fd = go.read.get(),
+                 .report_fd = report.write.get(),
+                 .report_number = report_fd(jail.setup.limits),
+                 .landlock_abi = jail.landlock_abi},
+  };
+  auto init = jail.full() ? clone_init() : fork_init();
+  if (!init) return failed(SetupStep::kInit, init.error());
+  if (!init->running()) {
+    life.write.reset();
+    run_init(kit);
+  }
+  box.init_ = std::move(*init);
+  box.stdin_write = std::move(in.write);
+  box.stdout_read = std::move(out.read);
+  box.stderr_read = std::move(err.read);
+  box.go_write_ = std::move(go.write);
+  box.report_read = std::move(report.read);
+  box.status_read = std::move(status.read);
+  box.life_write_ = std::move(life.write);
+  TRY(sys::set_nonblocking(box.stdin_write.get(), true));
+  TRY(sys::set_nonblocking(box.report_read.get(), true));
+  // The other ends close here, at the latest: init and the runner hold theirs.
+  in.read.reset();
+  out.write.reset();
+  err.write.reset();
+  report.write.reset();
+  status.write.reset();
+  if (auto parked = box.await_parked(); !parked) return failed(SetupStep::kPark, parked.error());
+  return box;
+}
+
+Result<void> Sandbox::make_folders(const Jail& jail) {
+  UniqueFd work;
+  if (jail.full()) {
+    scratch_ = TRY(make_scratch(jail.plan));
+    work = TRY(sys::open_at(scratch_.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  } else {
+    folders_.emplace(TRY(make_reduced(jail.setup.temp_dir, jail.setup.index)));
+    work = TRY(sys::open_at(folders_->root.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  }
+  workdir_.emplace(std::move(work), jail.setup.limits);
+  return workdir_->prepare();
+}
+
+Result<void> Sandbox::await_parked() {
+  const Deadline deadline = Deadline::in(kParkLimit);
+  std::string heard;
+  for (;;) {
+    std::array<pollfd, 2> entries = {{{report_read.get(), POLLIN, 0}, {status_read.get(), POLLIN, 0}}};
+    if (TRY(sys::poll(entries, deadline)) == 0)
+      return fail(Fault::kSandbox, fmt::format("the interpreter did not start within {} ms", kParkLimit.count()));
+    std::array<char, 256> buffer{};
+    if ((entries[0].revents & POLLIN) != 0) {
+      const auto count = TRY(sys::read_some(report_read.get(), buffer));
+      if (count) heard.append(buffer.data(), *count);
+      const auto report = parse_boot_report(heard);
+      if (!report.version.empty() && heard.ends_with('\0')) {
+        python_version_ = report.version;
+        return {};
+      }
+    }
+    if (entries[1].revents != 0) {
+      init_.kill(SIGKILL);  // or its end of the error stream would stay open
+      TRY(init_.wait(Deadline::in(kEndLimit)));
+      const std::string status = TRY(sys::read_all(status_read.get(), kMaxPayload));
+      const auto said = sys::read_all(stderr_read.get(), kMaxPayload);
+      std::string reason = status.size() > sizeof(InitStatus) ? status.substr(sizeof(InitStatus)) : "the interpreter ended";
+      if (said && !said->empty()) reason += ": " + *said;
+      return fail(Fault::kSandbox, reason);
+    }
+  }
+}
+
+Result<void> Sandbox::release(const JobSpec& job) {
+  const std::string message = encode_runner_message(job);  // fits an empty pipe: at most some 50 KiB by the contract
+  TRY(sys::write_all(go_write_.get(), message));
+  go_write_.reset();
+  return {};
+}
+
+Result<ExitStatus> Sandbox::end() {
+  if (ended_) return *ended_;
+  init_.kill(SIGKILL);
+  // At the full level the kernel ends the whole namespace before it lets init end (pid_namespaces(7)).
+  const auto status = TRY(init_.wait(Deadline::in(kEndLimit)));
+  if (!status) return fail(Fault::kSandbox, "the job's init does not end");
+  if (folders_) TRY(kill_descendants(KillScope{}));
+  ended_ = *status;
+  return *ended_;
+}
+
+Result<void> Sandbox::clean(const Jail& jail) {
+  workdir_.reset();
+  if (!folders_) return {};
+  folders_.reset();
+  return remove_reduced(jail.setup.temp_dir, jail.setup.index);
+}
+
+}  // namespace coderunner

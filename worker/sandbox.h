@@ -1,0 +1,62 @@
+// Role: one sandbox with a parked interpreter in it, from nothing to nothing.
+// Callers: main.cc parks one while idle; run_job.cc lets it go, pumps it and ends it.
+// Law: used for one job. When end() has returned no process of it exists, and nobody can write its files any more.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "common/child.h"
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "worker/jail.h"
+#include "worker/workdir.h"
+
+namespace coderunner {
+
+class Sandbox {
+ public:
+  // Builds everything up to the interpreter that waits for a job; some 20 ms, most of them Python's own start.
+  // An interpreter that does not come up within kParkLimit is an error that carries what it wrote.
+  static Result<Sandbox> park(const Jail& jail);
+  static constexpr Millis kParkLimit{20'000};
+
+  Sandbox(Sandbox&&) = default;
+  Sandbox& operator=(Sandbox&&) = default;
+  ~Sandbox() = default;  // its init is killed with it (Child)
+
+  Workdir& workdir() { return *workdir_; }
+  // Reduced level: the folder on disk that all of the job's files are in; -1 at the full level.
+  [[nodiscard]] int disk_folder() const { return folders_ ? folders_->root.get() : -1; }
+  [[nodiscard]] const std::string& python_version() const { return python_version_; }
+
+  // Lets the interpreter run the script. The descriptors below are the job's from now on.
+  Result<void> release(const JobSpec& job);
+
+  UniqueFd stdin_write, stdout_read, stderr_read;  // stdin_write is non-blocking
+  UniqueFd status_read;                            // InitStatus
+  UniqueFd report_read;                            // what bootstrap.py has to say; non-blocking
+  [[nodiscard]] const Child& init() const { return init_; }
+
+  // Ends every process of the sandbox and reaps it; the rusage is of all of them together. The second call answers
+  // what the first one did.
+  Result<ExitStatus> end();
+  // Removes what only the reduced level leaves behind: the job's folders.
+  Result<void> clean(const Jail& jail);
+
+ private:
+  Sandbox() = default;
+  Result<void> make_folders(const Jail& jail);
+  Result<void> await_parked();
+
+  Child init_;
+  std::optional<Workdir> workdir_;
+  UniqueFd scratch_;     // full level: the job's tmpfs
+  UniqueFd go_write_;
+  UniqueFd life_write_;  // its closing ends an init that outlived a kill
+  std::string python_version_;
+  std::optional<ExitStatus> ended_;
+  std::optional<ReducedDirs> folders_;  // reduced level
+};
+
+}  // namespace coderunner

@@ -1,0 +1,165 @@
+// Role: the conditions under which the conditional calls of seccomp_policy.h are allowed, one a row.
+// Callers: seccomp_filter.cc compiles them; the tests read them.
+// Law: a call is allowed when every test of one of its rows holds, else refused with EPERM. A row can only allow; so a
+// value that nobody thought of is refused.
+#pragma once
+
+#include <asm/termbits.h>  // the kernel's termios2, which TCGETS2 encodes; <termios.h> has another struct termios
+#include <linux/fs.h>
+#include <linux/sched.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "worker/seccomp_policy.h"
+
+namespace coderunner::policy {
+
+// Which filters a condition belongs to.
+enum Scope : std::uint8_t { kWorkerScope = 1, kFullScope = 2, kReducedScope = 4 };
+inline constexpr std::uint8_t kScripts = kFullScope | kReducedScope;
+inline constexpr std::uint8_t kNetworked = kWorkerScope | kFullScope;  // the network namespace is empty
+inline constexpr std::uint8_t kEvery = kWorkerScope | kScripts;
+
+// (argument & mask) == value. The kernel ignores the upper half of an int argument, so the mask must, too.
+struct ArgTest {
+  std::uint8_t arg;
+  std::uint64_t mask;
+  std::uint64_t value;
+};
+
+struct ConditionRow {
+  std::string_view name;
+  std::uint8_t scopes;
+  std::uint8_t count;  // tests in use; none: always
+  std::array<ArgTest, 3> tests;
+  std::string_view why;
+};
+
+inline constexpr std::uint64_t kInt = 0xffff'ffff;
+inline constexpr std::uint64_t kPointer = ~std::uint64_t{0};
+inline constexpr std::uint64_t kSocketType = 0xf;  // SOCK_TYPE_MASK (include/linux/net.h); above it SOCK_CLOEXEC & co.
+// CLONE_NEWTIME (0x80) shares clone(2)'s signal byte, where no signal has that bit.
+inline constexpr std::uint64_t kNamespaceFlags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                                 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
+
+constexpr ConditionRow always(std::string_view name, std::uint8_t scopes, std::string_view why) {
+  return {name, scopes, 0, {}, why};
+}
+constexpr ConditionRow when(std::string_view name, std::uint8_t scopes, ArgTest test, std::string_view why) {
+  return {name, scopes, 1, {test}, why};
+}
+constexpr ConditionRow request(std::uint64_t number, std::string_view why) {
+  return when("ioctl", kScripts, {1, kInt, number}, why);
+}
+constexpr ConditionRow unix_socket(std::string_view name, std::uint64_t type) {
+  return {name, kEvery, 2, {{{0, kInt, AF_UNIX}, {1, kSocketType, type}}}, "between processes of the job"};
+}
+// Protocols by number: others (SCTP, DCCP, MPTCP, UDP-Lite) would load kernel modules.
+constexpr ConditionRow inet_socket(std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
+  return {"socket", kNetworked, 3, {{{0, kInt, family}, {1, kSocketType, type}, {2, kInt, protocol}}},
+          "loopback servers and clients"};
+}
+
+inline constexpr auto kConditions = std::to_array<ConditionRow>({
+    when("clone", kScripts, {0, kNamespaceFlags, 0}, "a new user namespace would hand out capabilities"),
+
+    // Not listed, so refused: TIOCSTI and TIOCLINUX (type into a terminal), TIOCSETD (line disciplines), TIOCCONS.
+    request(FIOASYNC, "any descriptor"),
+    request(FIOCLEX, "any descriptor"),
+    request(FIONBIO, "any descriptor"),
+    request(FIONCLEX, "any descriptor"),
+    request(FIONREAD, "pipes, sockets, inotify, terminals"),
+    request(FIOQSIZE, "size of a file"),
+    request(FICLONE, "cp --reflink"),
+    request(FICLONERANGE, "cp --reflink"),
+    request(FS_IOC_GETFLAGS, "lsattr, tar, cp"),
+    request(TCGETS, "isatty()"),
+    request(TCGETS2, "isatty() of newer C libraries"),
+    request(TCSETS, "tty.setraw() and the like"),
+    request(TCSETSW, "tty.setraw() and the like"),
+    request(TCSETSF, "tty.setraw() and the like"),
+    request(TCSETS2, "the same of newer C libraries"),
+    request(TCSETSW2, "the same of newer C libraries"),
+    request(TCSETSF2, "the same of newer C libraries"),
+    request(TCFLSH, "tcflush()"),
+    request(TCSBRK, "tcdrain()"),
+    request(TCXONC, "tcflow()"),
+    request(TIOCGPTN, "openpty()"),
+    request(TIOCSPTLCK, "openpty()"),
+    request(TIOCGPTPEER, "openpty()"),
+    request(TIOCSCTTY, "login_tty(): a pseudo terminal of its own"),
+    request(TIOCNOTTY, "gives its terminal up"),
+    request(TIOCGPGRP, "job control"),
+    request(TIOCSPGRP, "job control"),
+    request(TIOCGSID, "job control"),
+    request(TIOCGWINSZ, "os.get_terminal_size()"),
+    request(TIOCSWINSZ, "size of its pseudo terminal"),
+    request(TIOCOUTQ, "bytes not yet sent"),
+    request(SIOCATMARK, "out-of-band data"),
+    request(SIOCGIFCONF, "lists the interfaces of its network namespace"),
+    request(SIOCGIFNAME, "socket.if_indextoname()"),
+    request(SIOCGIFINDEX, "socket.if_nametoindex()"),
+    request(SIOCGIFFLAGS, "facts about an interface"),
+    request(SIOCGIFADDR, "facts about an interface"),
+    request(SIOCGIFNETMASK, "facts about an interface"),
+    request(SIOCGIFBRDADDR, "facts about an interface"),
+    request(SIOCGIFMTU, "facts about an interface"),
+    request(SIOCGIFHWADDR, "uuid.getnode()"),
+
+    when("mknod", kEvery, {1, S_IFMT, S_IFIFO}, "os.mkfifo()"),
+    when("mknod", kEvery, {1, S_IFMT, S_IFREG}, "a regular file"),
+    when("mknod", kEvery, {1, S_IFMT, 0}, "a regular file: mknod(2) reads type 0 so"),
+    when("mknodat", kEvery, {2, S_IFMT, S_IFIFO}, "os.mkfifo()"),
+    when("mknodat", kEvery, {2, S_IFMT, S_IFREG}, "a regular file"),
+    when("mknodat", kEvery, {2, S_IFMT, 0}, "a regular file: mknod(2) reads type 0 so"),
+
+    when("personality", kScripts, {0, kInt, 0}, "the native domain"),
+    when("personality", kScripts, {0, kInt, kInt}, "asks, changes nothing"),
+
+    always("prlimit64", kFullScope, "sees its own pid namespace only"),
+    when("prlimit64", kReducedScope, {0, kInt, 0}, "its own limits"),
+    when("prlimit64", kReducedScope, {2, kPointer, 0}, "reads limits, sets none"),
+
+    inet_socket(AF_INET, SOCK_STREAM, 0),
+    inet_socket(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+    inet_socket(AF_INET, SOCK_DGRAM, 0),
+    inet_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+    inet_socket(AF_INET6, SOCK_STREAM, 0),
+    inet_socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+    inet_socket(AF_INET6, SOCK_DGRAM, 0),
+    inet_socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+    unix_socket("socket", SOCK_STREAM),
+    unix_socket("socket", SOCK_DGRAM),
+    unix_socket("socket", SOCK_SEQPACKET),
+    unix_socket("socketpair", SOCK_STREAM),
+    unix_socket("socketpair", SOCK_DGRAM),
+    unix_socket("socketpair", SOCK_SEQPACKET),
+});
+
+// ---- the compile-time checks
+
+constexpr bool has_condition(std::string_view name, std::uint8_t scope) {
+  return std::ranges::any_of(kConditions, [&](const auto& row) { return row.name == name && (row.scopes & scope); });
+}
+constexpr bool conditions_fit(const SyscallRow& row) {
+  const bool script = row.script == C, worker = row.worker == C;
+  return has_condition(row.name, kFullScope) == script && has_condition(row.name, kReducedScope) == script &&
+         has_condition(row.name, kWorkerScope) == worker;
+}
+constexpr bool tests_fit(const ConditionRow& row) {
+  return row.count <= row.tests.size() && has_row(row.name) && !row.why.empty() &&
+         std::ranges::all_of(row.tests, [](const ArgTest& t) { return t.arg < 6 && (t.value & ~t.mask) == 0; });
+}
+static_assert(std::ranges::all_of(kRows, conditions_fit), "conditions for the conditional calls, and for no others");
+static_assert(std::ranges::is_sorted(kConditions, {}, &ConditionRow::name), "conditions are sorted by call");
+static_assert(std::ranges::all_of(kConditions, tests_fit), "tests that can hold, of listed calls, with a reason");
+
+}  // namespace coderunner::policy

@@ -1,0 +1,29 @@
+// Role: from what happened to what the contract calls it: one table's worth of rules, pure.
+// Callers: run_job.cc.
+#pragma once
+
+#include <string_view>
+
+#include "common/job.h"
+#include "worker/pump.h"
+
+namespace coderunner {
+
+struct Evidence {
+  RunOutcome outcome;
+  bool oom_killed = false;      // the kernel ended a process of the job for want of memory
+  bool address_wall = false;    // RLIMIT_AS stands in for a memory cgroup: then a MemoryError is the limit's
+};
+
+// Fills exit_code, verdict, signal, limit and reason; `report.exception` must have been filled before.
+void pass_verdict(const Evidence& evidence, ExitReport& report);
+
+// The report pipe's bytes: the version of a parked interpreter, the exception that ended a script.
+// Unknown or cut records are left out: a script can write there, and harms only its own report.
+struct BootReport {
+  std::string version;
+  std::optional<ExceptionInfo> exception;
+};
+BootReport parse_boot_report(std::string_view bytes);
+
+}  // namespace coderunner
