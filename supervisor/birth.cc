@@ -62,7 +62,9 @@ void become_worker(ChildPlan& plan) {
     return note_failure(plan, "close_range");
   }
   char name[] = "coderunner-worker";
-  char* argv[] = {name, nullptr};
+  char socket[] = "--socket";
+  char room[] = "                                ";  // a process title is written over the arguments
+  char* argv[] = {name, socket, room, nullptr};
   char* environment[] = {nullptr};
   ::execveat(plan.program, "", argv, environment, AT_EMPTY_PATH);
   note_failure(plan, "execveat");

@@ -45,7 +45,7 @@ std::string format_check_table(const ReadyReport& report) {
 }
 
 std::string format_check_json(const ReadyReport& report) {
-  std::string json = fmt::format(R"({{"sandbox":"{}","python":{},"layers":[)", level_name(report.level),
+  std::string json = fmt::format(R"({{"level":"{}","python":{},"layers":[)", level_name(report.level),
                                  quote(report.python));
   const char* separator = "";
   for (const LayerState& layer : report.layers) {
@@ -63,8 +63,7 @@ int check_command(const Settings& settings, std::span<char> title_area) {
     return kExitInternal;
   }
   const std::string text = settings.check_json ? format_check_json(*report) : format_check_table(*report);
-  if (!sys::write_all(STDOUT_FILENO, text)) return kExitInternal;
-  return report->level == SandboxLevel::kFull ? 0 : 1;
+  return sys::write_all(STDOUT_FILENO, text) ? 0 : kExitInternal;
 }
 
 }  // namespace coderunner

@@ -11,8 +11,8 @@
 
 namespace coderunner {
 
-// The report on standard output, as a table or (--json) as one object. Exit status: 0 full level, 1 reduced, 70 when no
-// sandbox can be made, with the reason on standard error.
+// The report on standard output, as a table or (--json) as one object. Exit status: 0 when workers can be started
+// with these settings (so below the full level not under --sandbox strict), else 70 with the reason on standard error.
 int check_command(const Settings& settings, std::span<char> title_area);
 
 std::string format_check_table(const ReadyReport& report);

@@ -32,9 +32,13 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Below $TMPDIR or /tmp, for the service's user alone.
 Result<std::string> make_temp_dir(const Account& account) {
-  std::string path = "/tmp/coderunner-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) return std::unexpected(sys::last_error("mkdtemp(\"/tmp/coderunner-XXXXXX\")"));
+  const char* chosen = ::getenv("TMPDIR");
+  const bool usable = chosen != nullptr && chosen[0] == '/';
+  const std::string wish = fmt::format("{}/coderunner-XXXXXX", usable ? chosen : "/tmp");
+  std::string path = wish;
+  if (::mkdtemp(path.data()) == nullptr) return std::unexpected(sys::last_error(fmt::format("mkdtemp(\"{}\")", wish)));
   TRY(sys::retry("chown", [&] { return ::chown(path.c_str(), account.uid, account.gid); }));
   return path;
 }
@@ -58,6 +62,9 @@ Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::sp
   std::vector<std::string> notes = cgroups.notes;
   Keeper keeper = TRY(Keeper::start({std::move(cgroups), temp_dir}, title_area));
   TRY(drop_to(account));
+  if (::access(temp_dir.c_str(), W_OK | X_OK) != 0) {
+    return fail(Fault::kInternal, fmt::format("{}: user {} can not enter it (set TMPDIR)", temp_dir, account.name));
+  }
   return Ground{std::move(account), std::move(program), std::move(temp_dir), std::move(dirs), std::move(notes),
                 std::move(keeper)};
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdlib>
 #include <span>
 
@@ -121,10 +120,10 @@ Result<std::uint64_t> timeout_from_text(std::string_view text, const Limits& lim
 
 Result<std::uint64_t> timeout_from_number(std::string_view number, const Limits& limits) {
   // strtod, not from_chars: it answers HUGE_VAL or 0 beyond a double's range, and 1e999 is to be clamped as 1e9 is.
-  const double seconds = std::trunc(std::strtod(std::string(number).c_str(), nullptr));
-  if (!(seconds >= 1)) return refuse_timeout(limits);
+  const double seconds = std::strtod(std::string(number).c_str(), nullptr);
+  if (seconds < 1) return refuse_timeout(limits);
   if (seconds >= static_cast<double>(limits.max_timeout_s)) return limits.max_timeout_s;
-  return static_cast<std::uint64_t>(seconds);
+  return static_cast<std::uint64_t>(seconds);  // drops the fraction
 }
 
 Result<void> check_context_name(std::string_view name) {

@@ -17,7 +17,6 @@ namespace coderunner {
 
 namespace {
 
-constexpr Millis kMargin{20'000};          // beyond the job's timeout: to kill, collect and answer
 constexpr Millis kFeedLimit{20'000};       // for a worker to take a whole request
 constexpr Millis kDrainLook{100};          // how late drain_now is seen at most
 constexpr std::size_t kFeedAhead = 4;      // frames
@@ -182,7 +181,7 @@ class Session {
       for (std::size_t i = 0; i < kFeedAhead && !feed_.done(); ++i) feed_.queue_next(channel());
       if (feed_.done()) {
         runs_until_ = Deadline::in(timeout_);
-        deadline_ = Deadline::in(timeout_ + kMargin);
+        deadline_ = Deadline::in(timeout_ + watch_.margin);
         if (cancelled_) queue_cancel();
       }
       TRY(flush());
@@ -212,7 +211,7 @@ class Session {
       if (!frame) return std::nullopt;
       // Once its time is over a job is given the margin anew with each sign of life: a slow client may hold up its
       // worker for long, and many artifacts take their time.
-      if (feed_.done() && runs_until_.passed()) deadline_ = Deadline::in(kMargin);
+      if (feed_.done() && runs_until_.passed()) deadline_ = Deadline::in(watch_.margin);
       auto report = TRY(listener_.on_frame(*frame));
       if (report) return report;
       if (watch_.client_fd >= 0 || watch_.drain_now != nullptr) look_around();
@@ -264,7 +263,7 @@ class Session {
   void queue_cancel() {
     channel().queue(FrameType::kCancel, encode(CancelOrder{cancel_reason_}));
     runs_until_ = Deadline::in(Millis{0});
-    deadline_ = Deadline::in(kMargin);
+    deadline_ = Deadline::in(watch_.margin);
   }
 
   Result<ExitReport> finish(ExitReport report) {

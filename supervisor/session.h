@@ -9,6 +9,7 @@
 
 #include "common/job.h"
 #include "common/result.h"
+#include "common/units.h"
 #include "supervisor/pool.h"
 #include "supervisor/request.h"
 
@@ -27,6 +28,7 @@ class JobSink {
 struct SessionWatch {
   int client_fd = -1;                            // hang-up of this peer cancels the job; -1: nobody to watch
   const std::atomic<bool>* drain_now = nullptr;  // set: the job is ended as timed out (the grace period is over)
+  Millis margin{20'000};                         // beyond the job's timeout: to kill, collect and answer
 };
 
 // Runs to the job's Exit. Never longer than the job's timeout plus a margin for collection (then the worker is lost).

@@ -194,7 +194,8 @@ std::string_view skip_reason(mode_t mode) {
   }
 }
 
-Result<Collected> collect_artifacts(int work_dir, const ArtifactRules& rules, const Limits& limits, ArtifactSink& sink) {
+Result<Collected> collect_artifacts(int work_dir, const ArtifactRules& rules, const Limits& limits,
+                                    ArtifactSink& sink) {
   Collected result;
   std::string_view reason;
   const std::optional<UniqueFd> output = TRY(open_output(work_dir, reason));

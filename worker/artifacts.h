@@ -1,7 +1,7 @@
 // Role: what a job leaves in ./output, as artifacts.
 // Callers: run_job.cc, when every process of the job is dead.
-// Law: nothing is followed: every name is opened in its own directory with O_NOFOLLOW, looked at before it is opened and
-// again after. What is not returned is named with its reason. Time and memory are bounded whatever lies there.
+// Law: nothing is followed: every name is opened in its own directory with O_NOFOLLOW, looked at before it is opened
+// and again after. What is not returned is named with its reason. Time and memory are bounded whatever lies there.
 #pragma once
 
 #include <sys/stat.h>

@@ -9,10 +9,11 @@
 namespace coderunner {
 namespace {
 
-using Buffer = std::array<char, 8 * 1024>;  // status: 1.5 KB, more with many supplementary groups; smaps_rollup: 700 bytes
+// status: 1.5 KB, more with many supplementary groups; smaps_rollup: 700 bytes.
+using Buffer = std::array<char, 8 * 1024>;
 
-// Whom to ask about the memory of a process: its leader, or when that one has ended before its threads (and has let go of
-// the memory that they still share, exit(2)) the first thread that has not.
+// Whom to ask about the memory of a process: its leader, or when that one has ended before its threads (and has let go
+// of the memory that they still share) the first thread that has not.
 pid_t memory_holder(const ProcDir& proc, const ProcessInfo& process) {
   if (process.state != 'Z') return process.pid;
   for (const pid_t thread : proc.threads(process.pid))
@@ -31,7 +32,8 @@ Bytes exact(const ProcDir& proc, pid_t pid) {
   Buffer buffer;
   const auto text = proc.read(pid, "smaps_rollup", buffer);
   if (!text || text->find("\nPss_Anon:") == text->npos) return upper_bound(proc, pid);
-  return parse_kilobytes(*text, "Pss_Anon:") + parse_kilobytes(*text, "Pss_Shmem:") + parse_kilobytes(*text, "SwapPss:");
+  return parse_kilobytes(*text, "Pss_Anon:") + parse_kilobytes(*text, "Pss_Shmem:") +
+         parse_kilobytes(*text, "SwapPss:");
 }
 
 }  // namespace

@@ -139,6 +139,11 @@ std::optional<ProcessInfo> parse_stat(std::string_view text) {
     bool good = true;
     if (field == 3) good = value.size() == 1 && (info.state = value.front(), true);
     if (field == 4) good = parse_number(value, info.parent);
+    if (field >= 14 && field <= 17) {
+      std::uint64_t ticks = 0;
+      good = parse_number(value, ticks);
+      info.cpu_ticks += ticks;
+    }
     if (field == 20) good = parse_number(value, info.threads);
     if (field == 22) good = parse_number(value, info.start_time);
     if (!good) return std::nullopt;
@@ -199,7 +204,8 @@ Result<std::vector<ProcessInfo>> descendants(const ProcDir& proc, pid_t root) {
   std::ranges::sort(all, {}, &ProcessInfo::parent);
   std::vector<ProcessInfo> found;
   const auto add_children = [&](pid_t parent) {
-    for (const ProcessInfo& child : std::ranges::equal_range(all, parent, {}, &ProcessInfo::parent)) found.push_back(child);
+    const auto children = std::ranges::equal_range(all, parent, {}, &ProcessInfo::parent);
+    found.insert(found.end(), children.begin(), children.end());
   };
   add_children(root);
   // A pid that was given away while the list was read can make a circle; no tree has more members than the list.

@@ -26,6 +26,7 @@ struct ProcessInfo {
   pid_t parent = 0;
   char state = '?';              // proc(5): R, S, D, T, Z, …
   std::uint64_t threads = 0;
+  std::uint64_t cpu_ticks = 0;   // user and system time of it and of the children it has waited for
   std::uint64_t start_time = 0;  // clock ticks since boot: tells a pid from its next holder
 
   // Nothing of it runs any more. A leader may be a zombie while its threads live (pthread_exit in main).
@@ -40,7 +41,7 @@ class ProcDir {
  public:
   static Result<ProcDir> open();
   Result<std::vector<ProcessInfo>> list() const;  // every process that can be seen
-  // The beginning of /proc/<pid>/<name>, at most into.size() bytes; nullopt when the process is gone or does not let us.
+  // The beginning of /proc/<pid>/<name>, at most into.size() bytes; nullopt when the process is gone or forbids it.
   std::optional<std::string_view> read(pid_t pid, std::string_view name, std::span<char> into) const;
   // `pid` may also be a thread's: /proc answers for it without listing it (proc(5)).
   std::optional<ProcessInfo> look_up(pid_t pid) const;

@@ -100,7 +100,8 @@ Result<void> Workdir::append(std::string_view bytes) {
 
 Error Workdir::path_error(const Error& cause) const {
   const std::string name = quoted_name(path_);
-  if (cause.message.ends_with("EEXIST")) return Error{Fault::kClient, fmt::format("{}: the name is taken already", name)};
+  if (cause.message.ends_with("EEXIST"))
+    return Error{Fault::kClient, fmt::format("{}: the name is taken already", name)};
   if (cause.message.ends_with("ENOSPC") || cause.message.ends_with("EDQUOT")) {
     return Error{Fault::kTooLarge,
                  fmt::format("{}: no room: scratch space is limited to {} bytes and {} inodes (--scratch)", name,

@@ -41,8 +41,8 @@ class Kinds(ServiceTest):
                                                "deep/y": {"content": "AA==", "encoding": "base64"}})
 
     def test_odd_names_are_kept(self):
-        names = ["a b", " ", "-rf", "quote\"'", "back\\slash", "new\nline", "tab\t", "ünï🎉", ".hidden", "..x", "a" * 255,
-                 "<script>", "\x01"]
+        names = ["a b", " ", "-rf", "quote\"'", "back\\slash", "new\nline", "tab\t", "ünï🎉", ".hidden", "..x",
+                 "a" * 255, "<script>", "\x01"]
         got = self.artifacts_of(f"for n in {names!r}: open('output/' + n, 'w').write(n)")
         self.assertEqual(got, {name: name for name in names})
 

@@ -20,7 +20,8 @@ class ManyAtOnce(ServiceTest):
     def test_each_of_200_gets_its_own_result(self):
         def one(i):
             answer = self.service.post({
-                "script": "import os, sys\nprint(sys.argv[1], sys.stdin.read(), os.environ['N'], open('input/n').read())\n"
+                "script": "import os, sys\n"
+                          "print(sys.argv[1], sys.stdin.read(), os.environ['N'], open('input/n').read())\n"
                           "open('output/n', 'w').write(sys.argv[1])\nsys.exit(int(sys.argv[1]))\n",
                 "args": [str(i)], "stdin": str(i), "env": {"N": str(i)}, "context": {"n": str(i)}})
             return answer.status, answer.json

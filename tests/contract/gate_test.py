@@ -4,7 +4,7 @@ Callers: meson test, once a mode of starting the service.
 import json
 
 from contract import ServiceTest, main
-from service import Service
+from service import Service, descendants
 
 BODY = json.dumps({"script": "print(1)"}).encode()
 
@@ -90,11 +90,15 @@ class FlagBeatsVariable(GateTest):
     def test_only_the_flag_s_key_opens(self):
         self.assert_rows([(200, {"x-functions-key": "from-flag"}, ""), (401, {"x-functions-key": "from-variable"}, "")])
 
-    def test_the_key_is_not_in_the_list_of_processes(self):
-        from service import descendants
-        for pid in [self.service.process.pid, *descendants(self.service.process.pid)]:
-            with open(f"/proc/{pid}/environ", "rb") as block:
-                self.assertNotIn(b"from-variable", block.read() if pid != self.service.process.pid else b"")
+    def test_no_worker_and_nothing_below_it_holds_a_key(self):
+        workers = self.service.worker_pids()
+        self.assertEqual(len(workers), 2)
+        for pid in [pid for worker in workers for pid in (worker, *descendants(worker))]:
+            for name in ("environ", "cmdline"):
+                with open(f"/proc/{pid}/{name}", "rb") as block:
+                    text = block.read()
+                self.assertNotIn(b"from-variable", text)
+                self.assertNotIn(b"from-flag", text)
 
 
 class Origins(GateTest):

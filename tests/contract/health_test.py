@@ -54,6 +54,13 @@ class Health(ServiceTest):
         self.assertEqual([answer.json["exit_code"] for answer in answers], [124] * 5)
         eventually(self.service.idle, "an idle service")
 
+    def test_a_service_between_two_jobs_is_healthy(self):
+        # A worker that prepares its next sandbox is no reason to take the service out of a load balancer.
+        for _ in range(30):
+            self.service.post({"script": "pass"})
+            self.service.post({"script": "pass"})
+            self.assertEqual(self.service.request("GET", "/api/health").status, 200)
+
     def test_head_and_get_agree(self):
         answer = self.service.request("HEAD", "/api/health")
         self.assertEqual((answer.status, answer.body), (200, b""))

@@ -105,7 +105,13 @@ class Streams(ServiceTest):
                          (0, "/dev/stdout\n/dev/fd/1\n/proc/self/fd/1\n", "error\n"))
 
     def test_a_script_may_close_its_streams(self):
-        result = self.run_script("import os; os.write(1, b'o'); os.close(1); os.write(2, b'e'); os.close(2); os._exit(3)")
+        result = self.run_script("""
+            import os
+            for fd, text in ((1, b'o'), (2, b'e')):
+                os.write(fd, text)
+                os.close(fd)
+            os._exit(3)
+            """)
         self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (3, "o", "e"))
 
     def test_output_of_many_tiny_writes_is_complete(self):

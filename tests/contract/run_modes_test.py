@@ -21,7 +21,8 @@ class RawMode(ServiceTest):
         self.assertEqual(self.service.post_raw('{"script": "print(1)"}').json["stdout"], "")
 
     def test_a_script_keeps_its_characters(self):
-        self.assertEqual(self.service.post_raw("print('Grüße, 世界, 🎉')").json["stdout"], "Grüße, 世界, 🎉\n")
+        answer = self.service.post_raw("print('Grüße, 世界, 🎉')")
+        self.assertEqual(answer.json["stdout"], "Grüße, 世界, 🎉\n")
 
     def test_the_script_is_laid_out_byte_for_byte(self):
         body = "import sys\r\nsys.stdout.write(repr(open(__file__, 'rb').read()))\r\n# é\n\n"

@@ -77,15 +77,15 @@ class NothingIsLeft(ServiceTest):
                 if first == "True":
                     found_in_the_same_job.append(name)
                 self.assertEqual(self.output_of(text, args=["look"]).strip(), "False")
-        for name in ("a file in the working directory", "a file in the temporary directory", "an artifact", "a lower limit",
-                     "the mask for new files", "a lower priority", "a variable", "a module"):
+        for name in ("a file in the working directory", "a file in the temporary directory", "an artifact",
+                     "a lower limit", "the mask for new files", "a lower priority", "a variable", "a module"):
             self.assertIn(name, found_in_the_same_job, "the row's own check works")
 
     def test_nothing_of_the_interpreter_s_state_is_carried_over(self):
         text = """
             import builtins, sys, random, os, gc, threading, signal
             print(hasattr(builtins, 'left'), 'decimal' in sys.modules, sys.getrecursionlimit(), gc.isenabled(),
-                  sys.gettrace(), threading.active_count(), signal.getsignal(signal.SIGUSR1), sys.stdout.isatty(), os.getcwd())
+                  sys.gettrace(), threading.active_count(), signal.getsignal(signal.SIGUSR1), sys.stdout.isatty())
             """
         clean = self.output_of(text)
         self.output_of("""

@@ -23,8 +23,9 @@ ROWS = [
         """, "{'a': 4, 'b': 2}\nTrue\n"),
     ("scipy", """
         from scipy import integrate, optimize
-        print(round(integrate.quad(lambda x: x * x, 0, 3)[0], 6), round(float(optimize.brentq(lambda x: x * x - 2, 0, 2)), 6))
-        """, '9.0 1.414214\n'),
+        print(round(integrate.quad(lambda x: x * x, 0, 3)[0], 6))
+        print(round(float(optimize.brentq(lambda x: x * x - 2, 0, 2)), 6))
+        """, '9.0\n1.414214\n'),
     ("threading", """
         import threading
         x = []
@@ -151,8 +152,9 @@ ROWS = [
         """, 'True 8 OpenSSL\n'),
     ("hashlib and secrets", """
         import hashlib, secrets
-        print(hashlib.sha256(b'').hexdigest()[:8], len(secrets.token_hex(8)), hashlib.scrypt(b'x', salt=b'y', n=16, r=1, p=1).hex()[:2].isalnum())
-        """, 'e3b0c442 16 True\n'),
+        print(hashlib.sha256(b'').hexdigest()[:8], len(secrets.token_hex(8)))
+        print(len(hashlib.scrypt(b'x', salt=b'y', n=16, r=1, p=1)))
+        """, 'e3b0c442 16\n64\n'),
     ("zoneinfo", """
         import datetime, zoneinfo
         print(datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin')).isoformat())
@@ -220,8 +222,9 @@ ROWS = [
         """, 'locked\n'),
     ("facts about the machine", """
         import os, platform
-        print(os.cpu_count() >= 1, len(os.sched_getaffinity(0)) >= 1, platform.system(), os.sysconf('SC_PAGESIZE'), bool(platform.machine()))
-        """, 'True True Linux 4096 True\n'),
+        print(os.cpu_count() >= 1, len(os.sched_getaffinity(0)) >= 1)
+        print(platform.system(), os.sysconf('SC_PAGESIZE'), bool(platform.machine()))
+        """, 'True True\nLinux 4096 True\n'),
     ("the standard library's own source", """
         import inspect, json
         print('def loads' in inspect.getsource(json))

@@ -70,8 +70,8 @@ std::string enter_mount_namespace() {
     std::ofstream("/proc/self/uid_map") << fmt::format("{0} {0} 1", user);
     std::ofstream("/proc/self/gid_map") << fmt::format("{0} {0} 1", group);
   }
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return sys::last_error("mount(private)").message;
-  return {};
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) return {};
+  return sys::last_error("mount(private)").message;
 }
 
 std::string prepared(std::string (*prepare)(), const Piece& piece) {

@@ -34,7 +34,8 @@ std::string make_unique_dir(Place place) {
 }  // namespace
 
 const std::string kHostileNames[9] = {
-    "two\nlines", "\"quote'd\"", "\xff\xfe not utf-8", std::string(255, 'n'), "-rf", " ", "back\\slash", "\x01\x1b[31m", "\xc3\xa9\xcc\x81",
+    "two\nlines", "\"quote'd\"", "\xff\xfe not utf-8", std::string(255, 'n'), "-rf", " ", "back\\slash",
+    "\x01\x1b[31m", "\xc3\xa9\xcc\x81",
 };
 
 ScratchDir::ScratchDir(Place place) : path_(make_unique_dir(place)) {
@@ -46,7 +47,8 @@ ScratchDir::ScratchDir(Place place) : path_(make_unique_dir(place)) {
 ScratchDir::~ScratchDir() {
   const std::size_t slash = path_.rfind('/');
   const auto parent = sys::open(path_.substr(0, slash + 1), O_RDONLY | O_DIRECTORY);
-  const Result<void> removed = parent ? remove_tree(parent->get(), path_.substr(slash + 1)) : fail(Fault::kInternal, "open");
+  const Result<void> removed =
+      parent ? remove_tree(parent->get(), path_.substr(slash + 1)) : fail(Fault::kInternal, "open");
   if (!removed) fmt::print(stderr, "left behind: {}: {}\n", path_, removed.error().message);
 }
 

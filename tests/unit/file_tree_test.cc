@@ -258,7 +258,8 @@ TEST_CASE("disk use leaves out other file systems") {
           const ScratchDir dir;
           dir.make_dir("folder");
           dir.make_file("file", "x");
-          if (const auto trouble = test::mount_tmpfs(dir.path() + "/folder", 1 << 20, 16); !trouble.empty()) return trouble;
+          const std::string trouble = test::mount_tmpfs(dir.path() + "/folder", 1 << 20, 16);
+          if (!trouble.empty()) return trouble;
           dir.make_file("folder/inside", std::string(100'000, 'x'));
           const auto use = disk_use(dir.fd(), kNoLimit, kNoLimit);
           ::umount2((dir.path() + "/folder").c_str(), MNT_DETACH);

@@ -72,7 +72,7 @@ void leave_a_thread(int ready) {
   ::pthread_create(&thread, nullptr, [](void*) -> void* {
     // Until the leader is a zombie: then /proc shows the process as one.
     const auto proc = ProcDir::open();
-    for (auto self = proc->look_up(::getpid()); self && self->state != 'Z'; self = proc->look_up(::getpid())) ::sched_yield();
+    while (proc->look_up(::getpid()).value_or(ProcessInfo{}).state != 'Z') ::sched_yield();
     announce_and_linger(to);
   }, nullptr);
   ::syscall(SYS_exit, 0);  // this thread alone

@@ -69,8 +69,8 @@ TEST_CASE("only paths that a supervisor may send are written") {
     return path + std::string(bytes - path.size(), 'f');
   };
   const struct { std::string path; bool good; } rows[] = {
-      {"a", true}, {"a.py", true}, {"a/b/c", true}, {"a..b", true}, {"a b\n\"'\xff", true}, {"\\x", true}, {"-rf", true},
-      {std::string(255, 'n'), true}, {path_of(1030), true},
+      {"a", true}, {"a.py", true}, {"a/b/c", true}, {"a..b", true}, {"a b\n\"'\xff", true}, {"\\x", true},
+      {"-rf", true}, {std::string(255, 'n'), true}, {path_of(1030), true},
       {"", false}, {"/", false}, {"/etc/passwd", false}, {"..", false}, {"../a", false}, {"a/../b", false},
       {"a/..", false}, {".", false}, {"./a", false}, {"a/./b", false}, {"a//b", false}, {"a/", false}, {"//a", false},
       {".hidden", false}, {"a/.hidden/b", false}, {std::string("a\0b", 3), false}, {std::string("\0", 1), false},
@@ -167,7 +167,9 @@ TEST_CASE("a symbolic link in the way is never followed") {
 }
 
 TEST_CASE("files that do not fit name the scratch limit") {
-  const struct { std::string what; unsigned long bytes, inodes; } rows[] = {{"bytes", 64 << 10, 64}, {"inodes", 1 << 20, 4}};
+  const struct { std::string what; unsigned long bytes, inodes; } rows[] = {
+      {"bytes", 64 << 10, 64}, {"inodes", 1 << 20, 4},
+  };
   for (const auto& row : rows) {
     CAPTURE(row.what);
     CHECK(test::with_mounts([&]() -> std::string {
