@@ -56,7 +56,9 @@ std::string format_audit_line(const AuditRecord& record, std::chrono::system_clo
     fmt::format_to(out, R"(,"script_sha256":"{}","script_size_bytes":{},"timeout_s":{},"context_files":{})",
                    script->sha256, script->bytes, script->timeout_s, script->context_files);
   }
-  if (record.duration) fmt::format_to(out, R"(,"duration_ms":{:.1f})", static_cast<double>(record.duration->count()) / 1e3);
+  if (record.duration) {
+    fmt::format_to(out, R"(,"duration_ms":{:.1f})", static_cast<double>(record.duration->count()) / 1000);
+  }
   if (record.exit_code) fmt::format_to(out, R"(,"exit_code":{})", *record.exit_code);
   if (!record.error.empty()) {
     const std::string_view start = std::string_view(record.error).substr(0, kMaxAuditError);

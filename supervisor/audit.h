@@ -39,7 +39,8 @@ struct AuditRecord {
   std::string error{};  // empty: none. Cut to kMaxAuditError bytes
 };
 
-inline constexpr std::size_t kMaxAuditError = 500;  // a line stays below PIPE_BUF, so that write(2) keeps it whole (pipe(7))
+// Keeps a line below PIPE_BUF, so that write(2) keeps it whole (pipe(7)), even with every byte escaped.
+inline constexpr std::size_t kMaxAuditError = 500;
 
 // {"time":"2025-01-31T12:00:00.000Z","event":"execution_started",…}, without the line's end.
 std::string format_audit_line(const AuditRecord& record, std::chrono::system_clock::time_point now);

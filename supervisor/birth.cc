@@ -103,7 +103,8 @@ Error birth_error(const WorkerProgram& program, const ChildPlan& plan) {
 }  // namespace
 
 Result<WorkerProgram> open_worker(const std::string& path) {
-  return WorkerProgram{path, TRY(sys::open(path, O_PATH))};
+  UniqueFd file = TRY(sys::open(path, O_PATH));
+  return WorkerProgram{path, std::move(file)};
 }
 
 Result<WorkerProgram> find_worker() {
@@ -128,7 +129,8 @@ Result<Newborn> start_worker(const WorkerProgram& program, const WorkerSetup& se
   ChildPlan plan{.program = file.get(), .socket = socket.get(), .null = high_null.get()};
   const pid_t pid = start_child(plan);
   if (pid == -1) return std::unexpected(birth_error(program, plan));
-  Newborn worker{TRY(Child::adopt(pid)), Channel(std::move(ends.read))};
+  Child child = TRY(Child::adopt(pid));
+  Newborn worker{std::move(child), Channel(std::move(ends.read))};
   // vfork returned: the child has exec'd or is ending, so its word on the failure is final.
   if (plan.failed_call != nullptr) return std::unexpected(birth_error(program, plan));
   TRY(worker.channel.send(FrameType::kSetup, encode(setup), Deadline::in(kSetupLimit)));

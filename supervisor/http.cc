@@ -1,6 +1,6 @@
 // Role: accepts connections and runs each on a thread; see http.h.
 //
-// cpp-httplib 0.11.4 binds, listens, accepts and hands on the socket (its process_and_close_socket is virtual for that).
+// cpp-httplib 0.11.4 binds, listens, accepts and hands on the socket (process_and_close_socket is virtual for that).
 // Its own reading of requests is not used, because this service has to answer for more than it offers: chunked bodies
 // without a bound, several Content-Length fields, bodies inflated beyond the payload limit, multipart and form bodies
 // that never reach Request::body, time-outs per read(2) instead of per request, and answers cut to a Range header.

@@ -58,7 +58,7 @@ std::string read_peer_ip(int socket) {
 
 std::string make_request_id() {
   std::array<std::uint64_t, 2> random{};
-  // Up to 256 bytes come whole once the kernel's generator is seeded (getrandom(2)); an id that stays zero harms nobody.
+  // Up to 256 bytes come whole once the kernel's generator is seeded (getrandom(2)); an id of zeros harms nobody.
   (void)sys::retry("getrandom", [&] { return ::getrandom(random.data(), sizeof random, 0); });
   return fmt::format("{:016x}{:016x}", random[0], random[1]);
 }
@@ -66,13 +66,15 @@ std::string make_request_id() {
 std::string choose_request_id(const HttpRequest& request) {
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
   const auto given = request.header("X-Request-Id");
-  const bool usable = given && !given->empty() && given->size() <= 64 && given->find_first_not_of(kAllowed) == given->npos;
-  return usable ? std::string(*given) : make_request_id();
+  const bool short_enough = given && !given->empty() && given->size() <= 64;
+  return short_enough && given->find_first_not_of(kAllowed) == given->npos ? std::string(*given) : make_request_id();
 }
 
 bool has_header(const HttpReply& reply, std::string_view name) {
   return std::ranges::any_of(reply.headers, [&](const auto& header) { return header.first == name; });
 }
+
+HttpReply make_reply(const HttpError& error) { return make_error_reply(error.status, error.message); }
 
 HttpError slow_client(std::string_view what, Millis allowed) {
   return {408, fmt::format("{} did not arrive in time ({} s)", what,
@@ -104,11 +106,11 @@ void HttpConnection::turn_away() {
 bool HttpConnection::serve_one() {
   std::size_t head_bytes = 0;
   const auto arrival = read_head(head_bytes);
-  if (!arrival) return refuse_and_close(unparsed_request(), make_error_reply(arrival.error().status, arrival.error().message));
+  if (!arrival) return refuse_and_close(unparsed_request(), make_reply(arrival.error()));
   if (*arrival != Arrival::kBytes) return false;
 
   auto head = parse_head(std::string_view(buffer_).substr(0, head_bytes));
-  if (!head) return refuse_and_close(unparsed_request(), make_error_reply(head.error().status, head.error().message));
+  if (!head) return refuse_and_close(unparsed_request(), make_reply(head.error()));
   buffer_.erase(0, head_bytes);
   head->request.request_id = choose_request_id(head->request);
   head->request.peer_ip = peer_ip_;
@@ -134,7 +136,7 @@ bool HttpConnection::answer(ParsedHead head) {
   }
   std::string body;
   const auto arrival = read_body(head, body);
-  if (!arrival) return refuse_and_close(request, make_error_reply(arrival.error().status, arrival.error().message));
+  if (!arrival) return refuse_and_close(request, make_reply(arrival.error()));
   if (*arrival != Arrival::kBytes) return false;
   const HttpRequest outline = request;  // for the answer, once the request has been given away
   request.body = std::move(body);

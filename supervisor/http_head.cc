@@ -113,7 +113,8 @@ HttpResult<void> parse_fields(std::string_view fields, HttpRequest& request) {
     const bool has_colon = line.find(':') != line.npos;
     const std::string_view name = take_until(line, ':');
     const std::string_view value = trim_blanks(line);
-    if (!has_colon || !is_token(name) || std::ranges::any_of(value, [](char c) { return c != '\t' && is_control(c); })) {
+    const bool clean = std::ranges::none_of(value, [](char c) { return c != '\t' && is_control(c); });
+    if (!has_colon || !is_token(name) || !clean) {
       return refuse(400, "malformed header field");
     }
     request.headers.emplace_back(name, value);
@@ -151,7 +152,7 @@ HttpResult<void> decide_framing(bool http_1_0, ParsedHead& head) {
     }
     head.framing = BodyFraming::kLength;
     const auto parsed = std::from_chars(length.data(), length.data() + length.size(), head.content_length);
-    if (parsed.ec != std::errc{}) head.content_length = UINT64_MAX;  // out of range: refused with 413 as any that is too long
+    if (parsed.ec != std::errc{}) head.content_length = UINT64_MAX;  // out of range: 413 like any that is too long
   }
   return {};
 }

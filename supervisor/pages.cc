@@ -15,7 +15,8 @@ std::string quote(std::string_view bytes) { return json_quote(decode_utf8_replac
 std::string sandbox_json(const ReadyReport& report) {
   std::vector<std::string> layers;
   for (const LayerState& layer : report.layers) {
-    layers.push_back(fmt::format(R"({}:{{"active":{},"detail":{}}})", quote(layer.name), layer.active, quote(layer.detail)));
+    layers.push_back(
+        fmt::format(R"({}:{{"active":{},"detail":{}}})", quote(layer.name), layer.active, quote(layer.detail)));
   }
   return fmt::format(R"({{"level":"{}","layers":{{{}}}}})", report.level == SandboxLevel::kFull ? "full" : "reduced",
                      fmt::join(layers, ","));
@@ -41,7 +42,8 @@ HttpReply make_health_page(const PoolHealth& health, std::string_view version) {
 HttpReply make_front_page(std::string_view version) {
   HttpReply reply;
   reply.content_type = "text/plain; charset=utf-8";
-  reply.body = fmt::format("CodeRunner {}: POST /api/run runs a Python script, GET /api/health says how it is.\n", version);
+  reply.body = fmt::format("CodeRunner {}: POST /api/run runs a Python script, GET /api/health says how it is.\n",
+                           version);
   return reply;
 }
 

@@ -40,12 +40,8 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   auto heard = decode<ReadyReport>(frame.payload);
   if (!heard) return condemn(slot, heard.error().message);
   report = std::move(*heard);
-  if (report->leaks > 0) {
-    // It ends by itself, and is condemned when it has not done so in time.
-    leaks += report->leaks;
-    slot.trouble = "a job left something behind";
-    return;
-  }
+  note_leaks(slot, *report);
+  if (report->leaks > 0) return;  // it ends by itself, and is condemned when it has not done so in time
   slot.was_ready = true;
   back_off.succeeded();
   trouble.clear();
@@ -53,13 +49,22 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   if (slot.state != SlotState::kReady) make_ready(index);
 }
 
-// The reason of a worker whose death is known before its Failed frame is read. Any other frame comes too late.
+// What a worker said before a death that became known first: the reason, and a leak, which it ends after. That it was
+// ready counts no more.
 void Pool::State::hear_last_words(Slot& slot) {
   while (slot.channel.fd() >= 0) {
     const auto frame = slot.channel.try_receive();
     if (!frame || !*frame) return;
     if ((*frame)->type == FrameType::kFailed && slot.trouble.empty()) slot.trouble = (*frame)->payload;
+    if ((*frame)->type != FrameType::kReady) continue;
+    if (const auto heard = decode<ReadyReport>((*frame)->payload)) note_leaks(slot, *heard);
   }
+}
+
+void Pool::State::note_leaks(Slot& slot, const ReadyReport& heard) {
+  if (heard.leaks == 0) return;
+  leaks += heard.leaks;
+  slot.trouble = "a job left something behind";
 }
 
 void Pool::State::make_ready(std::size_t index) {

@@ -39,8 +39,8 @@ std::string_view limit_json(LimitName limit) {
 
 double to_ms(std::uint64_t micros) { return static_cast<double>(micros) / 1000; }
 
-// Kept bytes -> text. A character that our cut has split is dropped; one that the script left incomplete gets its U+FFFD.
-// Behind the cut there may be more: the stack of a script that timed out.
+// Kept bytes -> text. A character that our cut has split is dropped; one that the script left incomplete gets its
+// U+FFFD. Behind the cut there may be more: the stack of a script that timed out.
 std::string decode_output(std::string_view kept, bool truncated, Bytes limit) {
   if (!truncated) return decode_utf8_replace(kept);
   const std::string_view before_cut = kept.substr(0, limit);
@@ -114,9 +114,11 @@ std::string denied_json(const std::vector<std::string>& denied) {
 }
 
 // The `run` member, for who asked for detail.
-std::string run_json(const RunFacts& facts, const OutputText& text, const CollectingSink& output, const Limits& limits) {
+std::string run_json(const RunFacts& facts, const OutputText& text, const CollectingSink& output,
+                     const Limits& limits) {
   const ExitReport& report = facts.report;
-  std::string out = fmt::format(R"({{"verdict":"{}","signal":{},"limit":{},"exception":{})", verdict_name(report.verdict),
+  std::string out = fmt::format(R"({{"verdict":"{}","signal":{},"limit":{},"exception":{})",
+                                verdict_name(report.verdict),
                                 report.signal == 0 ? "null" : fmt::to_string(report.signal), limit_json(report.limit),
                                 exception_json(report.exception));
   const auto end = std::back_inserter(out);

@@ -163,7 +163,8 @@ Result<RunRequest> make_command_request(const Settings& settings, std::string st
   request.stdin_bytes = std::move(stdin_bytes);
   request.context_files = settings.run_inputs.size();
   TRY(check_arguments(settings.run_args));
-  request.files.push_back({std::string(kScriptName), TRY(read_input(settings.run_script, limits.script_bytes)), false});
+  std::string script = TRY(read_input(settings.run_script, limits.script_bytes));
+  request.files.push_back({std::string(kScriptName), std::move(script), false});
   if (!is_utf8(request.files[0].content)) return refuse_usage(fmt::format("{}: not UTF-8", settings.run_script));
 
   if (settings.run_inputs.size() > limits.files) return refuse_usage(fmt::format("--input: at most {} files", limits.files));
@@ -177,8 +178,9 @@ Result<RunRequest> make_command_request(const Settings& settings, std::string st
     if (std::ranges::find(request.files, target, &InputFile::path) != request.files.end()) {
       return refuse_usage(fmt::format("--input {}: another input has the same name", path));
     }
-    request.files.push_back({target, TRY(read_input(path, limits.file_bytes)), true});
-    total += request.files.back().content.size();
+    std::string content = TRY(read_input(path, limits.file_bytes));
+    total += content.size();
+    request.files.push_back({target, std::move(content), true});
     if (total > limits.files_bytes) return refuse_usage(fmt::format("--input: more than {} bytes together", limits.files_bytes));
   }
   return request;

@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 from contract import main, script
-from service import NOBODY, REDUCED, Service, eventually, descendants, stat_fields
+from service import REDUCED, SERVICE_UID, Service, eventually, descendants, stat_fields
 
 LEVEL = ["--sandbox=reduced"] if REDUCED else []
 
@@ -29,7 +29,7 @@ class CommandLine(unittest.TestCase):
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="cli-test-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, self.place)
         if os.geteuid() == 0:
-            os.chown(self.place, NOBODY, NOBODY)  # whoever the command becomes may write its output here
+            os.chown(self.place, SERVICE_UID, SERVICE_UID)  # whoever the command becomes may write its output here
         os.chmod(self.place, 0o777)
 
     def command(self, *words, **options):

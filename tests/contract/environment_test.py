@@ -134,7 +134,7 @@ class Self(ServiceTest):
             import os
             print(0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()))
             status = dict(line.split(':\\t', 1) for line in open('/proc/self/status').read().splitlines())
-            print({status[name].strip('0') for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')})
+            print({status[name].strip('0') for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')})
             print(status['NoNewPrivs'], status['Seccomp'])
             """), "False\n{''}\n1 2\n")
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 
 from contract import ServiceTest, main, script
-from service import PYTHON
+from service import PYTHON, SERVICE_UID, Service
 
 # Before each probe: system calls by number (x86-64), and the answer in one word: "done" or the name of the error.
 PRELUDE = """
@@ -319,8 +319,7 @@ class OtherProcesses(ServiceTest):
     """Processes of the host can neither be signalled nor changed, whatever number they have."""
 
     def test_by_number(self):
-        bystander = subprocess.Popen(["/bin/sleep", "300"], user=65534 if os.geteuid() == 0 else None)
-        from service import Service
+        bystander = subprocess.Popen(["/bin/sleep", "300"], user=SERVICE_UID if os.geteuid() == 0 else None)
         Service.bystanders.add(bystander.pid)
         self.addCleanup(bystander.wait)
         self.addCleanup(bystander.kill)
@@ -330,6 +329,9 @@ class OtherProcesses(ServiceTest):
                                 ("pidfd", f"signal.pidfd_send_signal(os.pidfd_open({pid}), 0)"),
                                 ("limits", f"call(302, {pid}, 7, struct.pack('QQ', 9, 9), None)"),
                                 ("priority", f"os.setpriority(os.PRIO_PROCESS, {pid}, 19)"),
+                                ("affinity", f"os.sched_setaffinity({pid}, {{0}})"),
+                                ("scheduling", f"os.sched_setscheduler({pid}, os.SCHED_BATCH, os.sched_param(0))"),
+                                ("input and output", f"call(251, 1, {pid}, 3 << 13)"),
                                 ("memory", f"os.open('/proc/{pid}/mem', os.O_RDONLY)"),
                                 ("variables", f"os.read(os.open('/proc/{pid}/environ', os.O_RDONLY), 1)"),
                                 ("directory", f"os.listdir('/proc/{pid}/cwd/')"),
@@ -340,13 +342,28 @@ class OtherProcesses(ServiceTest):
         self.assertIsNone(bystander.poll())
         self.assertEqual(os.getpriority(os.PRIO_PROCESS, bystander.pid), 0)
 
+    def test_a_whole_user_at_once(self):
+        def priorities():
+            pids = (self.service.process.pid, *self.service.worker_pids())
+            return {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in pids}
+        before = priorities()
+        self.run_script("""
+            import ctypes, os
+            for which in (os.PRIO_USER, os.PRIO_PGRP):
+                try: os.setpriority(which, 0, 19)
+                except OSError: pass
+            ctypes.CDLL(None).syscall(251, 3, os.getuid(), 3 << 13)
+            """)
+        self.assertEqual(priorities(), before)
+
     def test_the_probe_reaches_a_bystander_from_outside(self):
         bystander = subprocess.Popen(["/bin/sleep", "300"])
-        from service import Service
         Service.bystanders.add(bystander.pid)
         self.addCleanup(bystander.wait)
         self.addCleanup(bystander.kill)
         for probe in (f"os.kill({bystander.pid}, 0)", f"os.setpriority(os.PRIO_PROCESS, {bystander.pid}, 19)",
+                      f"os.sched_setaffinity({bystander.pid}, {{0}})", f"call(251, 1, {bystander.pid}, 3 << 13)",
+                      f"os.sched_setscheduler({bystander.pid}, os.SCHED_BATCH, os.sched_param(0))",
                       f"os.listdir('/proc/{bystander.pid}/fd')"):
             done = subprocess.run([PYTHON, "-c", PRELUDE.replace("{probe}", probe)], capture_output=True, text=True)
             self.assertEqual(done.stdout.strip(), "done", done.stderr)

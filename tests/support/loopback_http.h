@@ -1,4 +1,4 @@
-// Role: a server on a loopback port with a handler made of lambdas, and a client that says exactly the bytes it is told.
+// Role: a server on a loopback port with a handler made of lambdas; a client that says exactly the bytes it is told.
 // Callers: tests of http.h and routes.h.
 // Law: a read waits at most 30 s, far above anything measured; no test asserts how long something took.
 #pragma once

@@ -28,6 +28,9 @@ PYTHON = "/usr/bin/python3"
 # Present in the environment of every service: no script and no log line may ever show it.
 SECRET_NAME, SECRET = "PLANTED_SECRET", "planted-0f9c2b7e"
 NOBODY = 65534
+# Whom a service runs as. Root plays an ordinary user by a number of its own for each suite: the limit on processes counts
+# a whole user (setrlimit(2), RLIMIT_NPROC), and suites run side by side.
+SERVICE_UID = NOBODY if AS_ROOT else os.geteuid() or 50000 + os.getpid() % 10000
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
 if MODE not in ("root", "user", "root-reduced", "user-reduced"):
@@ -152,7 +155,8 @@ class Service:
         """A command line of the binary, as the user that MODE asks for."""
         become = []
         if not AS_ROOT and os.geteuid() == 0:
-            become = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+            become = ["/usr/bin/setpriv", f"--reuid={SERVICE_UID}", f"--regid={SERVICE_UID}", "--clear-groups",
+                      "--"]
         return [*become, self.binary, *words]
 
     def _start(self):

@@ -80,11 +80,8 @@ class Worker {
 
   [[noreturn]] void run() {
     setup_ = need(decode<WorkerSetup>(receive().payload));
-    std::ifstream file(setup_.python);
-    for (std::string line; std::getline(file, line);) {
-      const auto begin = line.find_first_not_of(' ');
-      if (begin != line.npos) lines_.push_back(line.substr(begin));
-    }
+    std::istringstream script(need(sys::read_file(setup_.python)));
+    for (std::string line; std::getline(script, line);) lines_.push_back(line);
     for (next_ = 0; next_ < lines_.size();) obey(lines_[next_++]);
     end(0);
   }

@@ -24,7 +24,8 @@ std::string get(const std::string& path, const std::string& more = "") {
 }
 
 std::string post(const std::string& body, const std::string& more = "") {
-  return "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + more + "\r\n" + body;
+  return "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + more + "\r\n" +
+         body;
 }
 
 TEST_CASE("one connection carries many requests") {
@@ -57,7 +58,8 @@ TEST_CASE("a request that comes byte by byte, and a chunked one, reach the handl
   NotingHandler handler;
   LoopbackServer server(handler);
   LoopbackClient client(server.port());
-  const std::string wire = "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+  const std::string wire =
+      "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
   for (const char c : wire) REQUIRE(client.send({&c, 1}));
   CHECK(client.read_reply().body == "POST /p abcde");
 }
@@ -116,7 +118,8 @@ TEST_CASE("what the server refuses by itself is JSON, closes the connection and 
       {to_p + "Content-Length: 99999999999999999999999\r\n\r\n", 413, "POST /p 413: body too large: at most 100 bytes"},
       {to_p + "Transfer-Encoding: chunked\r\n\r\n65\r\n", 413, "POST /p 413: body too large: at most 100 bytes"},
       {to_p + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "POST /p 400: malformed chunk size"},
-      {to_p + "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n", 415, "  415: Content-Encoding: only identity is supported"},
+      {to_p + "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n", 415,
+       "  415: Content-Encoding: only identity is supported"},
   };
   NotingHandler handler;
   LoopbackServer server(handler, {.body_bytes = 100});
@@ -166,15 +169,19 @@ TEST_CASE("a slow client is answered 408, a silent one is closed without a word"
 
 TEST_CASE("a client that takes no answer is given up") {
   NotingHandler handler;
-  handler.on_answer = [](HttpRequest) {
+  std::promise<void> entered;
+  handler.on_answer = [&](HttpRequest) {
     HttpReply reply;
     reply.body.assign(64 << 20, 'x');
+    entered.set_value();
     return reply;
   };
-  LoopbackServer server(handler, {.times = {.write = Millis(50), .bytes_per_second = kGiB}});
-  LoopbackClient client(server.port());
+  auto server = std::make_unique<LoopbackServer>(
+      handler, HttpConfig{.times = {.write = Millis(50), .bytes_per_second = kGiB}});
+  LoopbackClient client(server->port());
   REQUIRE(client.send(get("/")));
-  // The end of `server` waits for its connections: with a server that never gives up this test would not end.
+  entered.get_future().wait();
+  server.reset();  // waits for its connections: with a server that never gives up this would not return
 }
 
 TEST_CASE("the request id is the client's when it is well-formed") {
@@ -350,7 +357,7 @@ TEST_CASE("routes: paths, methods and HEAD") {
       {"GET /api/run" + host + "\r\n", 405, R"({"error":"method not allowed: use POST"})", "POST"},
       {"DELETE /api/health" + host + "\r\n", 405, R"({"error":"method not allowed: use GET, HEAD"})", "GET, HEAD"},
       // A body that is not wanted is not waited for.
-      {"PUT /api/run" + host + "Content-Length: 1000\r\n\r\n", 405, R"({"error":"method not allowed: use POST"})", "POST"},
+      {"PUT /api/run" + host + "Content-Length: 9\r\n\r\n", 405, R"({"error":"method not allowed: use POST"})", "POST"},
       {"POST /nothing" + host + "Content-Length: 99999999999\r\n\r\n", 404, R"({"error":"not found"})", ""},
   };
   for (const Row& row : rows) {
@@ -365,8 +372,13 @@ TEST_CASE("routes: paths, methods and HEAD") {
   LoopbackClient client(server.port());
   REQUIRE(client.send("HEAD /api/health" + host + "\r\n"));
   CHECK(client.read_reply(LoopbackClient::Body::kNone).status == 200);
+  REQUIRE(client.send("GET /nothing" + host + "\r\nGET /nothing" + host + "Connection: close\r\n\r\n"));
+  CHECK(client.read_reply().headers.at("Connection") == "keep-alive");
+  CHECK(client.read_reply().headers.at("Connection") == "close");
+  CHECK(client.reads_end());
   CHECK(refused == std::vector<std::string>{"GET /nothing 404", "GET /api/run/ 404", "GET /api/run 405",
-                                            "DELETE /api/health 405", "PUT /api/run 405", "POST /nothing 404"});
+                                            "DELETE /api/health 405", "PUT /api/run 405", "POST /nothing 404",
+                                            "GET /nothing 404", "GET /nothing 404"});
 }
 
 }  // namespace

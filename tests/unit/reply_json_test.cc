@@ -117,7 +117,8 @@ TEST_CASE("an artifact is text where it is text, else base64") {
   sink.on_artifact({.name = "big.bin", .bytes = 20971520, .skipped = "too large"});
   const HttpReply reply = make_run_reply({.report = report_of(0, Verdict::kOk)}, sink, Limits{});
   CHECK(reply.body.substr(reply.body.find("\"artifacts\":")) ==
-        "\"artifacts\":{\"empty\":\"\",\"dir/plain.txt\":\"h\u00e9\\n\",\"nul\":{\"content\":\"YQBi\",\"encoding\":\"base64\"},"
+        "\"artifacts\":{\"empty\":\"\",\"dir/plain.txt\":\"h\u00e9\\n\",\"nul\":"
+        "{\"content\":\"YQBi\",\"encoding\":\"base64\"},"
         "\"latin\":{\"content\":\"aOk=\",\"encoding\":\"base64\"},\"n\uFFFDme \\\"x\\\"\":\"1\"}}");
 }
 
@@ -141,7 +142,8 @@ TEST_CASE("artifacts above the limit: 500, and the output is not lost") {
   report.artifacts_refused = true;
   const HttpReply reply = make_run_reply({.report = report}, sink, Limits{});
   CHECK(reply.status == 500);
-  CHECK(reply.body == R"({"error":"Total artifacts too large: exceeds 10485760 bytes.","exit_code":3,"stdout":"out","stderr":"err"})");
+  CHECK(reply.body == R"({"error":"Total artifacts too large: exceeds 10485760 bytes.",)"
+                      R"("exit_code":3,"stdout":"out","stderr":"err"})");
 
   const HttpReply detailed = make_run_reply({.report = report, .detail = true}, sink, Limits{});
   CHECK(detailed.status == 500);
@@ -197,7 +199,8 @@ TEST_CASE("detail of a plain run: what was not is null") {
 TEST_CASE("verdicts and limits have the contract's names") {
   const std::pair<Verdict, std::string> verdicts[] = {
       {Verdict::kOk, "ok"}, {Verdict::kError, "error"}, {Verdict::kTimeout, "timeout"},
-      {Verdict::kOutOfMemory, "out_of_memory"}, {Verdict::kKilled, "killed"}, {Verdict::kInternalError, "internal_error"}};
+      {Verdict::kOutOfMemory, "out_of_memory"}, {Verdict::kKilled, "killed"},
+      {Verdict::kInternalError, "internal_error"}};
   const std::pair<LimitName, std::string> limits[] = {
       {LimitName::kTimeout, "timeout"}, {LimitName::kMemory, "memory"}, {LimitName::kArtifacts, "artifacts"},
       {LimitName::kScratch, "scratch"}, {LimitName::kProcesses, "processes"}};
@@ -220,7 +223,8 @@ TEST_CASE("a lost worker is an answer with what had come") {
   sink.on_stderr("warned\n");
   const ExitReport lost = make_lost_report({Fault::kWorkerLost, "the worker died"}, sink);
   CHECK(make_run_reply({.report = lost}, sink, Limits{}).body ==
-        R"({"exit_code":-1,"stdout":"so far","stderr":"warned\n[Internal execution error] the worker died","artifacts":{}})");
+        R"({"exit_code":-1,"stdout":"so far","stderr":"warned\n[Internal execution error] the worker died",)"
+        R"("artifacts":{}})");
   CHECK(lost.stdout_bytes == 6);
 }
 

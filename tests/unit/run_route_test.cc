@@ -20,7 +20,8 @@ HttpRequest request_with(std::string body) {
   HttpRequest request;
   request.method = "POST";
   request.path = "/api/run";
-  request.headers = {{"Host", "127.0.0.1:7071"}, {"Content-Type", "application/json"}, {"x-functions-key", "let-me-in"}};
+  request.headers = {
+      {"Host", "127.0.0.1:7071"}, {"Content-Type", "application/json"}, {"x-functions-key", "let-me-in"}};
   request.request_id = "r";
   request.peer_ip = "127.0.0.1";
   request.arrived = Clock::now();
@@ -68,13 +69,14 @@ TEST_CASE("a request is refused at the gate, then for its form, and logged once"
     CHECK(reply.status == row.status);
     CHECK(reply.body.starts_with(R"({"error":")"));
     REQUIRE(service.sink.lines.size() == 1);
-    CHECK(says(service.sink.lines[0], R"("event":"request_rejected","request_id":"r","client_ip":"127.0.0.1","duration_ms":)"));
+    CHECK(says(service.sink.lines[0], R"("event":"request_rejected","request_id":"r","client_ip":"127.0.0.1",)"));
+    CHECK(says(service.sink.lines[0], R"(,"duration_ms":)"));
     CHECK_FALSE(says(service.sink.lines[0], "let-me-in"));
     CHECK_FALSE(says(service.sink.lines[0], "wrong"));
   }
 }
 
-TEST_CASE("without any worker a run is 503 with Retry-After, started and rejected in the log, its script in neither line") {
+TEST_CASE("without any worker a run is 503 with Retry-After, and its script is not in the log") {
   Service service;
   const HttpReply reply = service.route.answer(request_with(R"({"script":"secret = 'xyz'\n","timeout_s":7})"));
   CHECK(reply.status == 503);

@@ -94,7 +94,7 @@ TEST_CASE("a worker that breaks the order is given up, and what had arrived is k
       {"job\nstarted\nstarted\nhang", "Started"},
       {"job\nstarted\nready\nhang", "Ready"},
       {"job\nstarted\nframe 2\nhang", "Job"},
-      {"job\nstarted\nframe 20\nhang", "Stdout"},                                  // empty
+      {"job\nstarted\nframe 19\nhang", "Stdout"},                                  // empty
       {"job\nstarted\nartifact-data x\nhang", "ArtifactData"},
       {"job\nstarted\nartifact-head a 3\nartifact-data xxxx\nhang", "ArtifactData"},  // more than announced
       {"job\nstarted\nartifact-head a 3\nartifact b c\nhang", "Artifact"},         // less than announced
