@@ -206,6 +206,8 @@ def quick_finish(libc, report):
 
     finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)
     leave_thunk = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(leave)
+    for thunk in (finalize_thunk, leave_thunk):  # machine code points to them: they must never be freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thunk))
     patched = patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
 
     def switch_on():
