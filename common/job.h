@@ -105,6 +105,7 @@ struct ExitReport {
   std::optional<ExceptionInfo> exception;
   std::uint64_t stdout_bytes = 0, stderr_bytes = 0;  // written by the script; more than was sent when truncated
   bool artifacts_refused = false;                    // together above the limit: none is sent
+  bool warm = false;                                 // the runner was forked from a template
   std::vector<std::string> denied;                   // system calls that the filter refused, by name, sorted
   std::uint64_t setup_us = 0, run_us = 0, collect_us = 0, cpu_us = 0;
   std::uint64_t peak_memory_bytes = 0;  // 0 where the machine can not tell
@@ -130,7 +131,7 @@ template <class A> void fields(A& a, ExceptionInfo& v) { a(v.type, v.message, v.
 template <class A> void fields(A& a, ArtifactHeader& v) { a(v.name, v.bytes, v.skipped); }
 template <class A> void fields(A& a, ExitReport& v) {
   a(v.exit_code, v.verdict, v.signal, v.limit, v.reason, v.exception, v.stdout_bytes, v.stderr_bytes,
-    v.artifacts_refused, v.denied, v.setup_us, v.run_us, v.collect_us, v.cpu_us, v.peak_memory_bytes);
+    v.artifacts_refused, v.warm, v.denied, v.setup_us, v.run_us, v.collect_us, v.cpu_us, v.peak_memory_bytes);
 }
 
 // Highest enumerator of each enum on the wire, so that the reader can refuse what lies above.

@@ -3,15 +3,17 @@
 # Law: leaves no trace that a script could stumble over. It returns into the interpreter's own start, so that
 # `python3 script.py` is then run by CPython's main function itself: no frame of ours lies below the script.
 #
-# Two stages, the third field of CODERUNNER_PARK:
+# Three stages, the third field of CODERUNNER_PARK:
 #   "fresh"      one interpreter, one job
-#   "again"      a new interpreter in the same process, for what can not be given to a running one
+#   "template"   runs no job itself: forks a warm runner for each, which goes on from there as "fresh" does
+#   "again"      a new interpreter in a runner's process, for what can not be given to a running one
 #
 # What comes in on the go pipe (NUL-separated, each field ended by a NUL; runner.cc writes it):
 #   entry point, number of arguments, the arguments, number of variables, NAME=value for each
 # What goes out on the report pipe (NUL-separated; verdict.cc reads it):
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
+#   "ended", exit status, processor time                 warm runners, when all that can be observed has happened
 #   the stacks of all threads, as faulthandler writes them   on STACK_SIGNAL
 
 # The last real-time signal: the one a script is least likely to use (SIGRTMAX; runner.h has the same number).
@@ -24,7 +26,8 @@ def park():
 
     go, report, stage, boot, packages = os.environ.pop("CODERUNNER_PARK").split(":", 4)
     go, report = int(go), int(report)
-    os.set_inheritable(report, False)
+    if stage != "template":
+        os.set_inheritable(report, False)
 
     # Our folder was first in PYTHONPATH; what follows it there came with the job.
     rest = os.environ.pop("PYTHONPATH")[len(boot) + 1:]
@@ -44,6 +47,8 @@ def park():
     except ImportError:
         sys.modules["sitecustomize"] = ours
 
+    if stage == "template":
+        serve_forks(go, report, os.environ.pop("CODERUNNER_PRELOAD").split(","))
     if stage != "again":
         os.write(report, b"parked\0%s\0" % ".".join(map(str, sys.version_info[:3])).encode())
     message = b""
@@ -142,7 +147,9 @@ def tell_exception_at_exit(report, home):
 
 
 park()
-del park, tell_exception_at_exit, STACK_SIGNAL
+for name in [name for name in globals() if not name.startswith("__")]:
+    del globals()[name]
+del name
 import sys
 if sys.modules.get("sitecustomize").__dict__ is globals():
     # There is no other: end as the import of a module that does not exist.

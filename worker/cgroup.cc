@@ -190,6 +190,12 @@ Result<void> JobCgroup::set_memory_limit(Bytes bytes) const {
   return (raising ? memory_limit_ : memory_swap_).write(text);
 }
 
+std::vector<int> JobCgroup::entrances() const {
+  std::vector<int> files;
+  for (const Hierarchy& hierarchy : hierarchies_) files.push_back(hierarchy.procs.fd.get());
+  return files;
+}
+
 Result<void> JobCgroup::enter() const {
   for (const Hierarchy& hierarchy : hierarchies_) TRY(hierarchy.procs.write("0"));
   return {};

@@ -51,6 +51,9 @@ class JobCgroup {
   // Moves the calling process in; its children start there. Needs a few tens of microseconds.
   [[nodiscard]] Result<void> enter() const;
 
+  // The files that a process writes "0" to in order to enter, for one that does so by itself; borrowed.
+  [[nodiscard]] std::vector<int> entrances() const;
+
   // Counters since the cgroup was made: compare before and after a job. 0 where there is no such controller.
   [[nodiscard]] Result<std::uint64_t> oom_kills() const;      // processes killed for the limit
   [[nodiscard]] Result<std::uint64_t> refused_forks() const;  // fork(2) answered EAGAIN for the limit

@@ -19,12 +19,14 @@ struct InitKit {
   int scratch = -1;                   // full level: the job's tmpfs, not attached yet
   int status = -1;                    // write end of the status pipe
   int life = -1;                      // read end of a pipe whose write end is the worker's alone
+  bool warm = false;                  // the runner is a template's child and comes when all is built
   RunnerKit runner;
 };
 
-// What comes through the status pipe: one of these, then for kFailed the message to the end of the pipe.
+// What comes through the status pipe: one of these, then for kFailed the message to the end of the pipe. kBuilt is said
+// only where a template is to fork the runner: then kEnded is the template's to say.
 struct InitStatus {
-  enum class Kind : std::int32_t { kEnded = 1, kFailed = 2 } kind;
+  enum class Kind : std::int32_t { kEnded = 1, kFailed = 2, kBuilt = 3 } kind;
   std::int32_t wait_status;  // of the runner, as wait4(2) gives it
 };
 

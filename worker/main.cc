@@ -19,6 +19,7 @@
 #include "worker/process_title.h"
 #include "worker/run_job.h"
 #include "worker/sandbox.h"
+#include "worker/warm_up.h"
 
 namespace coderunner {
 namespace {
@@ -38,12 +39,16 @@ Result<Frame> next_frame(Channel& channel, Deadline deadline) {
 }
 
 // Waits for the next job while the parked sandbox is well. nullopt: it is not, and another has to be parked.
-Result<std::optional<Frame>> await_job(Channel& channel, const Sandbox& sandbox) {
+Result<std::optional<Frame>> await_job(Channel& channel, const Sandbox& sandbox, WarmUp& warm_up) {
   for (;;) {
     if (auto frame = TRY(channel.try_receive())) return frame;
-    std::array<pollfd, 2> entries = {{{channel.fd(), POLLIN, 0}, {sandbox.status_read.get(), POLLIN, 0}}};
+    std::array<pollfd, 3> entries = {{{channel.fd(), POLLIN, 0},
+                                      {sandbox.status_read.get(), POLLIN, 0},
+                                      {sandbox.warm() ? -1 : warm_up.news_fd(), POLLIN, 0}}};
     TRY(sys::poll(entries, Deadline::never()));
-    if (entries[1].revents != 0 && entries[0].revents == 0) return std::nullopt;
+    if (entries[0].revents != 0) continue;
+    if (entries[1].revents != 0) return std::nullopt;
+    if (entries[2].revents != 0 && warm_up.ready() != nullptr) return std::nullopt;  // a warm one is better
   }
 }
 
@@ -76,16 +81,30 @@ Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) 
   }
 }
 
-// From Ready to Exit. An error ends the worker, after the sandbox has been cleared away.
-Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox) {
-  const ReadyReport report{jail.plan.level, sandbox.python_version(), jail.layers, 0};
-  TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+enum class Served : std::uint8_t { kJob, kNothing };
+
+// From the parked sandbox to the job's Exit. An error ends the worker, after the sandbox has been cleared away.
+Result<Served> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
   set_process_title("idle");
-  const auto order = TRY(await_job(channel, sandbox));
-  if (!order) return {};
+  const auto order = TRY(await_job(channel, sandbox, warm_up));
+  if (!order) return Served::kNothing;
   Job job = TRY(receive_job(channel, sandbox, *order));
   set_process_title("busy");
-  return run_job(channel, jail, sandbox, std::move(job));
+  TRY(run_job(channel, jail, sandbox, std::move(job)));
+  return Served::kJob;
+}
+
+// A template that fails costs no job: the sandbox is parked without.
+Result<Sandbox> park(const Jail& jail, WarmUp& warm_up) {
+  if (Template* warm = warm_up.ready()) {
+    auto parked = Sandbox::park(jail, warm);
+    if (parked) {
+      warm_up.proved();
+      return parked;
+    }
+    warm_up.lost(parked.error());
+  }
+  return Sandbox::park(jail, nullptr);
 }
 
 Result<void> serve(Channel& channel) {
@@ -97,14 +116,21 @@ Result<void> serve(Channel& channel) {
 
   auto jail = build_jail(setup);
   if (!jail) return channel.send(FrameType::kFailed, jail.error().message, Deadline::in(kTellLimit));
-  for (;;) {
-    auto parked = Sandbox::park(*jail);
+  WarmUp warm_up(*jail);
+  for (bool said_ready = false;;) {
+    auto parked = park(*jail, warm_up);
     if (!parked) return channel.send(FrameType::kFailed, parked.error().message.substr(0, kMaxPayload), Deadline::in(kTellLimit));
     Sandbox& sandbox = *parked;
-    const auto done = serve_one(channel, *jail, sandbox);
+    if (!said_ready) {
+      const ReadyReport report{jail->plan.level, sandbox.python_version(), jail->layers, 0};
+      TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+      said_ready = true;
+    }
+    const auto served = serve_one(channel, *jail, sandbox, warm_up);
     TRY(sandbox.end());
     TRY(sandbox.clean(*jail));
-    if (!done) return done;
+    if (!served) return std::unexpected(served.error());
+    if (*served == Served::kJob) said_ready = false;
   }
 }
 

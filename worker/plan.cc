@@ -58,6 +58,16 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
   return rows;
 }
 
+// The contract's variables; bootstrap.py takes away what is added to them.
+std::vector<std::string> variables(const std::string& home, const std::string& temp_directory) {
+  return {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home,         "LANG=C.UTF-8",
+          "PYTHONIOENCODING=utf-8",            "PYTHONUNBUFFERED=1", "TMPDIR=" + temp_directory};
+}
+
+std::string park_variable(const WorkerSetup& setup, const std::string& boot_directory, std::string_view stage) {
+  return fmt::format("CODERUNNER_PARK={}:{}:{}:{}:{}", kGoFd, report_fd(setup.limits), stage, boot_directory, setup.packages);
+}
+
 }  // namespace
 
 std::string_view step_name(SetupStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
@@ -90,18 +100,17 @@ JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::stri
     plan.read_write_paths = {plan.working_directory, temp_directory};
   }
   plan.argv = {setup.python, "-X", "utf8", std::string(kScriptName)};
-  // The contract's variables, then the two that bootstrap.py takes away again.
-  plan.environment = {
-      "PATH=/usr/local/bin:/usr/bin:/bin",
-      "HOME=" + plan.working_directory,
-      "LANG=C.UTF-8",
-      "PYTHONIOENCODING=utf-8",
-      "PYTHONUNBUFFERED=1",
-      "TMPDIR=" + temp_directory,
-      "PYTHONPATH=" + plan.boot_directory,
-      fmt::format("CODERUNNER_PARK={}:{}:fresh:{}:{}", kGoFd, report_fd(setup.limits), plan.boot_directory, setup.packages),
-  };
+  plan.environment = variables(plan.working_directory, temp_directory);
+  plan.environment.push_back("PYTHONPATH=" + plan.boot_directory);
+  plan.environment.push_back(park_variable(setup, plan.boot_directory, "fresh"));
   return plan;
+}
+
+std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup) {
+  std::vector<std::string> all = plan.environment;
+  all.back() = park_variable(setup, plan.boot_directory, "template");
+  all.push_back(fmt::format("CODERUNNER_PRELOAD={}", fmt::join(setup.preload, ",")));
+  return all;
 }
 
 std::string describe_plan(const JailPlan& plan) {

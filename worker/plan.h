@@ -68,9 +68,12 @@ int report_fd(const Limits& limits);
 JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::string& job_directory,
                    const std::vector<std::pair<std::string, std::string>>& links);
 
+// A template's variables instead of plan.environment: the same, but that its bootstrap.py serves forks.
+std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup);
+
 std::string describe_plan(const JailPlan& plan);
 
-// The text of bootstrap.py.
+// The text of template.py and bootstrap.py.
 std::string_view bootstrap_source();
 
 }  // namespace coderunner

@@ -82,6 +82,23 @@ Result<void> drop_capabilities() {
   return {};
 }
 
+Result<void> keep_over_exec(std::initializer_list<int> capabilities) {
+  TRY(set_no_new_privileges());
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  CapabilityData kept{};
+  for (const int capability : capabilities) kept[CAP_TO_INDEX(capability)].permitted |= CAP_TO_MASK(capability);
+  for (auto& half : kept) half.effective = half.inheritable = half.permitted;
+  // In this order: what is inheritable has to be in the bounding set, and emptying that needs CAP_SETPCAP.
+  CapabilityData for_now = TRY(read_capabilities());
+  for (std::size_t half = 0; half < kept.size(); ++half) for_now[half].inheritable = kept[half].inheritable;
+  TRY(sys::retry("capset(inheritable)", [&] { return ::syscall(SYS_capset, &header, for_now.data()); }));
+  for (const int capability : capabilities)
+    TRY(control("prctl(PR_CAP_AMBIENT_RAISE)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, static_cast<unsigned long>(capability)));
+  if (TRY(may_change_sets())) TRY(empty_bounding_set());
+  TRY(sys::retry("capset", [&] { return ::syscall(SYS_capset, &header, kept.data()); }));
+  return {};
+}
+
 Result<void> drop_privileges() {
   TRY(set_no_new_privileges());
   TRY(lock_securebits());  // while CAP_SETPCAP is there

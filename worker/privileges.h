@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "common/result.h"
 
@@ -24,6 +25,10 @@ Result<void> drop_capabilities();
 
 // no_new_privs, secure bits, capabilities, in the order that works; then verifies that nothing is left.
 Result<void> drop_privileges();
+
+// no_new_privs, and of all capabilities only these, in a way that execve(2) keeps: inheritable and ambient
+// (capabilities(7), Linux 4.3). The bounding set is emptied: it limits what files give, not what is ambient.
+Result<void> keep_over_exec(std::initializer_list<int> capabilities);
 
 // Whether others of the same user may read /proc/<pid>/mem and attach (proc(5), prctl(2) PR_SET_DUMPABLE). Files of a
 // process that is not dumpable belong to root. exec makes a process dumpable again.

@@ -2,6 +2,7 @@
 #include "worker/pump.h"
 
 #include <poll.h>
+#include <sys/wait.h>
 
 #include <array>
 #include <cstring>
@@ -10,12 +11,22 @@
 
 #include "common/sys.h"
 #include "common/wire.h"
+#include "worker/verdict.h"
 
 namespace coderunner {
+namespace {
+
+bool init_ended(const Sandbox& sandbox) {
+  pollfd entry{sandbox.init().pidfd(), POLLIN, 0};
+  const auto ready = sys::poll({&entry, 1}, Deadline::in(Millis(0)));
+  return ready && *ready != 0;
+}
+
+}  // namespace
 
 // What poll(2) found; the order of the entries in wait().
 struct Pump::Ready {
-  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, init = false;
+  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, init = false, report = false;
 };
 
 Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string stdin_bytes)
@@ -32,17 +43,19 @@ Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string
 Result<Pump::Ready> Pump::wait(Deadline deadline, bool with_job) {
   const bool blocked = channel_.wants_write();
   const auto reading = [blocked](const Stream& stream) { return stream.open && !blocked ? stream.fd : -1; };
-  std::array<pollfd, 6> entries = {{
+  std::array<pollfd, 7> entries = {{
       {channel_.fd(), static_cast<short>(POLLIN | (blocked ? POLLOUT : 0)), 0},
       {reading(out_), POLLIN, 0},
       {reading(err_), POLLIN, 0},
       {with_job ? sandbox_.stdin_write.get() : -1, POLLOUT, 0},
       {with_job ? sandbox_.status_read.get() : -1, POLLIN, 0},
       {with_job ? sandbox_.init().pidfd() : -1, POLLIN, 0},
+      {with_job && report_open_ && report_.size() < kMaxPayload ? sandbox_.report_read.get() : -1, POLLIN, 0},
   }};
   TRY(sys::poll(entries, deadline));
   return Ready{(entries[0].revents & ~POLLOUT) != 0, (entries[0].revents & POLLOUT) != 0, entries[1].revents != 0,
-               entries[2].revents != 0, entries[3].revents != 0, entries[4].revents != 0, entries[5].revents != 0};
+               entries[2].revents != 0, entries[3].revents != 0, entries[4].revents != 0, entries[5].revents != 0,
+               entries[6].revents != 0};
 }
 
 Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
@@ -55,6 +68,8 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
     if (ready.out) TRY(relay(out_));
     if (ready.err) TRY(relay(err_));
     if (ready.in) feed_stdin();
+    if (ready.report)
+      if (auto ended = TRY(hear_runner())) return *ended;
     if (ready.status || ready.init)
       if (auto ended = TRY(hear_init())) return *ended;
     if (deadline.passed()) return RunOutcome{RunEnd::kTimedOut, 0, {}};
@@ -83,6 +98,8 @@ Result<void> Pump::relay_stack() {
 }
 
 Result<void> Pump::drain() {
+  if (report_open_ && report_.size() < kMaxPayload)
+    if (auto rest = sys::read_all(sandbox_.report_read.get(), kMaxPayload)) report_ += *rest;
   while (out_.open || err_.open || channel_.wants_write()) {
     const Ready ready = TRY(wait(Deadline::never(), false));
     if (ready.frame_out) TRY(channel_.flush());
@@ -107,13 +124,29 @@ Result<std::optional<RunOutcome>> Pump::hear_supervisor() {
 Result<std::optional<RunOutcome>> Pump::hear_init() {
   InitStatus status{};
   const auto count = TRY(sys::read_some(sandbox_.status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
-  if (count && *count == sizeof status && status.kind == InitStatus::Kind::kEnded)
+  // A warm runner's end is told by the template, and when its init was killed, it is the consequence of that.
+  const bool consequence = sandbox_.warm() && init_ended(sandbox_) && WIFSIGNALED(status.wait_status);
+  if (count && *count == sizeof status && status.kind == InitStatus::Kind::kEnded && !consequence)
     return RunOutcome{RunEnd::kExited, status.wait_status, {}};
-  if (count && *count == sizeof status) {
+  if (count && *count == sizeof status && status.kind == InitStatus::Kind::kFailed) {
     const auto reason = sys::read_all(sandbox_.status_read.get(), kMaxPayload);
     return RunOutcome{RunEnd::kSandboxLost, 0, reason ? *reason : "init failed"};
   }
   return RunOutcome{RunEnd::kSandboxLost, 0, "the sandbox's first process was killed"};
+}
+
+// A warm runner says that it has ended before it is torn down. One that says so and runs on is killed in that moment.
+Result<std::optional<RunOutcome>> Pump::hear_runner() {
+  const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
+  if (!count) return std::nullopt;
+  if (*count == 0) {
+    report_open_ = false;
+    return std::nullopt;
+  }
+  report_.append(buffer_, 0, *count);
+  const auto ended = parse_boot_report(report_).ended;
+  if (!ended) return std::nullopt;
+  return RunOutcome{RunEnd::kExited, ended->status << 8, {}};  // the form of wait(2)
 }
 
 Result<void> Pump::relay(Stream& stream) {

@@ -57,6 +57,8 @@ class Pump {
   // When every process of the job is dead: the rest of its output.
   Result<void> drain();
 
+  // What came through the report pipe; complete after drain().
+  [[nodiscard]] const std::string& report() const { return report_; }
   [[nodiscard]] Bytes stdout_bytes() const { return out_.seen; }
   [[nodiscard]] Bytes stderr_bytes() const { return err_.seen; }
 
@@ -65,6 +67,7 @@ class Pump {
   Result<Ready> wait(Deadline deadline, bool with_job);
   Result<std::optional<RunOutcome>> hear_supervisor();
   Result<std::optional<RunOutcome>> hear_init();
+  Result<std::optional<RunOutcome>> hear_runner();
   Result<void> relay(Stream& stream);
   Result<void> pass_on(Stream& stream, std::string_view bytes);
   void feed_stdin();
@@ -75,6 +78,8 @@ class Pump {
   std::string stdin_;
   std::size_t stdin_sent_ = 0;
   std::string buffer_;
+  std::string report_;
+  bool report_open_ = true;
 };
 
 }  // namespace coderunner

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "common/sys.h"
@@ -43,7 +45,7 @@ class JobWatch {
   std::optional<RunEnd> operator()() {
     if (oom_kills() > kills_before_) return RunEnd::kMemory;
     if (!jail_.cgroup_counts_memory()) {
-      const auto over = memory_.over_limit(sandbox_.init().pid(), {});
+      const auto over = memory_.over_limit(::getpid(), sandbox_.keepers());
       if (over && *over) return RunEnd::kMemory;
     }
     if (!jail_.full() && ++calls_ % kDiskEvery == 0) {
@@ -77,10 +79,12 @@ std::uint64_t micros(const timeval& time) {
 // a dying namespace reaps. In clock ticks, 10 ms each on most machines.
 std::uint64_t cpu_so_far(const Sandbox& sandbox) {
   const auto proc = ProcDir::open();
-  const auto processes = proc ? descendants(*proc, sandbox.init().pid()) : std::unexpected(proc.error());
+  const auto processes = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());
+  const auto keepers = sandbox.keepers();
   std::uint64_t ticks = 0;
   if (processes)
-    for (const ProcessInfo& process : *processes) ticks += process.cpu_ticks;
+    for (const ProcessInfo& process : *processes)
+      if (std::ranges::find(keepers, process.pid) == keepers.end()) ticks += process.cpu_ticks;
   return ticks * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
 }
 
@@ -89,12 +93,6 @@ Bytes peak_memory(const Jail& jail, const JobWatch& watch, const rusage& usage) 
     if (const auto peak = jail.cgroup->peak_bytes(); peak && *peak) return **peak;
   const auto largest = static_cast<Bytes>(usage.ru_maxrss) * kKiB;  // of one process (getrusage(2))
   return std::max(watch.peak(), largest);
-}
-
-// The runner's last words; it is dead, so whatever is in the pipe is all.
-std::optional<ExceptionInfo> read_exception(Sandbox& sandbox) {
-  const auto bytes = sys::read_all(sandbox.report_read.get(), kMaxPayload);
-  return bytes ? parse_boot_report(*bytes).exception : std::nullopt;
 }
 
 Result<void> refuse_job(Channel& channel, const Error& why) {
@@ -131,9 +129,12 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
   TRY(pump.drain());
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
-  report.cpu_us = cpu_before_kill + micros(ended->usage.ru_utime) + micros(ended->usage.ru_stime);
+  BootReport said = parse_boot_report(pump.report());
+  const std::uint64_t cpu_of_warm = said.ended ? said.ended->cpu_us : 0;  // which is no child of init's
+  report.cpu_us = cpu_before_kill + cpu_of_warm + micros(ended->usage.ru_utime) + micros(ended->usage.ru_stime);
   report.peak_memory_bytes = peak_memory(jail, watch, ended->usage);
-  report.exception = read_exception(sandbox);
+  report.exception = std::move(said.exception);
+  report.warm = sandbox.warm();
   pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory()}, report);
 
   if (outcome.end != RunEnd::kCancelled) {

@@ -72,12 +72,14 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 
 }  // namespace
 
+void exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
+  ::execve(argv.front().c_str(), pointers(argv).data(), pointers(environment).data());
+}
+
 Error become_runner(const RunnerKit& kit) {
-  const std::vector<char*> argv = pointers(kit.plan->argv);
-  const std::vector<char*> environment = pointers(kit.plan->environment);
   if (auto locked = lock_in(kit); !locked) return locked.error();
-  ::execve(argv[0], argv.data(), environment.data());
-  return sys::last_error(fmt::format("execve(\"{}\")", argv[0]));
+  exec_program(kit.plan->argv, kit.plan->environment);
+  return sys::last_error(fmt::format("execve(\"{}\")", kit.plan->argv.front()));
 }
 
 std::string encode_runner_message(const JobSpec& job) {

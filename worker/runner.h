@@ -28,6 +28,9 @@ struct RunnerKit {
 // On this signal the interpreter writes the stacks of its threads to the report pipe (bootstrap.py).
 inline constexpr int kStackSignal = 64;
 
+// execve(2) with these; returns only when it fails.
+void exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
+
 // Becomes the parked interpreter; returns only with what went wrong.
 Error become_runner(const RunnerKit& kit);
 

@@ -25,9 +25,17 @@ std::unexpected<Error> failed(SetupStep step, const Error& error) {
   return fail(Fault::kSandbox, fmt::format("{}: {}", step_name(step), error.message));
 }
 
+// What a pipe holds now, up to 64 KiB; empty when there is nothing. Others may still have it open for writing.
+std::string read_now(int fd) {
+  std::string bytes(kMaxPayload, '\0');
+  const auto count = sys::set_nonblocking(fd, true) ? sys::read_some(fd, bytes) : std::nullopt;
+  bytes.resize(count && *count ? **count : 0);
+  return bytes;
+}
+
 }  // namespace
 
-Result<Sandbox> Sandbox::park(const Jail& jail) {
+Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   Sandbox box;
   if (auto made = box.make_folders(jail); !made) return failed(SetupStep::kWorkingDirectory, made.error());
 
@@ -39,6 +47,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail) {
       .scratch = box.scratch_.get(),
       .status = status.write.get(),
       .life = life.read.get(),
+      .warm = warm != nullptr,
       .runner = {.plan = &jail.plan,
                  .rlimits = &jail.rlimits,
                  .filter = &jail.filter,
@@ -66,7 +75,14 @@ Result<Sandbox> Sandbox::park(const Jail& jail) {
   box.life_write_ = std::move(life.write);
   TRY(sys::set_nonblocking(box.stdin_write.get(), true));
   TRY(sys::set_nonblocking(box.report_read.get(), true));
-  // The other ends close here, at the latest: init and the runner hold theirs.
+  TRY(sys::set_nonblocking(box.status_read.get(), true));
+  if (warm != nullptr) {
+    box.template_pid_ = warm->pid();
+    const RunnerEnds ends{box.init_.pidfd(), in.read.get(), out.write.get(), err.write.get(),
+                          go.read.get(),     report.write.get(), status.write.get()};
+    if (auto forked = box.fork_warm(jail, *warm, ends); !forked) return failed(SetupStep::kPark, forked.error());
+  }
+  // The other ends close here, at the latest: init, the template and the runner hold theirs.
   in.read.reset();
   out.write.reset();
   err.write.reset();
@@ -74,6 +90,20 @@ Result<Sandbox> Sandbox::park(const Jail& jail) {
   status.write.reset();
   if (auto parked = box.await_parked(); !parked) return failed(SetupStep::kPark, parked.error());
   return box;
+}
+
+// The runner goes into namespaces that stand.
+Result<void> Sandbox::fork_warm(const Jail& jail, Template& warm, const RunnerEnds& ends) {
+  pollfd entry{status_read.get(), POLLIN, 0};
+  InitStatus status{};
+  const bool told = TRY(sys::poll({&entry, 1}, Deadline::in(kParkLimit))) != 0 &&
+                    TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status})) == sizeof status;
+  if (!told) return fail(Fault::kSandbox, "init does not start");
+  if (status.kind != InitStatus::Kind::kBuilt) {
+    init_.kill(SIGKILL);
+    return fail(Fault::kSandbox, read_now(status_read.get()));
+  }
+  return warm.fork_runner(jail, ends);
 }
 
 Result<void> Sandbox::make_folders(const Jail& jail) {
@@ -109,10 +139,10 @@ Result<void> Sandbox::await_parked() {
     if (entries[1].revents != 0) {
       init_.kill(SIGKILL);  // or its end of the error stream would stay open
       TRY(init_.wait(Deadline::in(kEndLimit)));
-      const std::string status = TRY(sys::read_all(status_read.get(), kMaxPayload));
-      const auto said = sys::read_all(stderr_read.get(), kMaxPayload);
+      const std::string status = read_now(status_read.get());
+      const std::string said = read_now(stderr_read.get());
       std::string reason = status.size() > sizeof(InitStatus) ? status.substr(sizeof(InitStatus)) : "the interpreter ended";
-      if (said && !said->empty()) reason += ": " + *said;
+      if (!said.empty()) reason += ": " + said;
       return fail(Fault::kSandbox, reason);
     }
   }

@@ -39,6 +39,11 @@ std::string_view take_field(std::string_view& bytes) {
   return field;
 }
 
+template <class Number>
+void parse_number(std::string_view text, Number& number) {
+  std::from_chars(text.data(), text.data() + text.size(), number);
+}
+
 }  // namespace
 
 void pass_verdict(const Evidence& evidence, ExitReport& report) {
@@ -75,10 +80,14 @@ BootReport parse_boot_report(std::string_view bytes) {
       info.type = take_field(bytes);
       info.message = take_field(bytes);
       info.file = take_field(bytes);
-      const auto line = take_field(bytes);
-      std::from_chars(line.data(), line.data() + line.size(), info.line);
+      parse_number(take_field(bytes), info.line);
       info.source = take_field(bytes);
       report.exception = std::move(info);
+    } else if (kind == "ended") {
+      BootReport::Ended ended;
+      parse_number(take_field(bytes), ended.status);
+      parse_number(take_field(bytes), ended.cpu_us);
+      report.ended = ended;
     } else {
       break;
     }

@@ -206,7 +206,7 @@ TEST_CASE("a spared process lives, what is below it does not") {
           if (!below || below->state != 'Z') trouble += "its child is not a zombie; ";  // its own parent's to reap
           if (proc->look_up(other.parent) || proc->look_up(other.child)) trouble += "the other family is left; ";
           if (count_tasks(*proc, ::getpid(), keep).value_or(1) != 0) trouble += "tasks are left; ";
-          if (!kill_descendants({}) || proc->look_up(spared.parent)) trouble += "the spared one outlives the second call";
+          if (!kill_descendants({}) || proc->look_up(spared.parent)) trouble += "the spared one outlives a second call";
           return trouble;
         }) == "");
 }

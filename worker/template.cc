@@ -1,0 +1,143 @@
+// Role: see template.h.
+#include "worker/template.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <limits>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "common/frame.h"
+#include "common/sys.h"
+#include "worker/mounts.h"
+#include "worker/namespaces.h"
+#include "worker/privileges.h"
+#include "worker/runner.h"
+
+namespace coderunner {
+namespace {
+
+constexpr int kWaitingFrom = 16;
+
+// Its own writable places: modules write caches where HOME is while they are imported, and no job must find them.
+Result<void> mount_own_scratch(const JailPlan& plan) {
+  TRY(sys::retry("unshare(mount)", [] { return ::unshare(CLONE_NEWNS); }));
+  const UniqueFd scratch = TRY(make_scratch(plan));
+  TRY(mount_scratch(plan, scratch.get()));
+  TRY(sys::retry("chdir(working directory)", [&] { return ::chdir(plan.working_directory.c_str()); }));
+  return {};
+}
+
+// Pipes on 0, 1 and 2: what Python learns of its standard streams at its start holds for the runners' pipes, too.
+Result<void> place_descriptors(int words, int control, int filter) {
+  const Pipe in = TRY(sys::make_pipe());
+  struct Row {
+    int from, to;
+  };
+  std::array<Row, 5> rows = {{{in.read.get(), 0}, {words, 1}, {words, 2}, {control, kControlFd}, {filter, kFilterFd}}};
+  for (Row& row : rows)
+    row.from = static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(row.from, F_DUPFD_CLOEXEC, kWaitingFrom); })));
+  for (const Row& row : rows) TRY(sys::retry("dup2", [&] { return ::dup2(row.from, row.to); }));
+  TRY(sys::retry("close_range", [] {
+    return ::close_range(kFilterFd + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
+  }));
+  return {};
+}
+
+Error become_template(const Jail& jail, int words, int control, int filter) {
+  const auto prepare = [&]() -> Result<void> {
+    TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
+    TRY(sys::retry("setsid", [] { return ::setsid(); }));
+    TRY(mount_own_scratch(jail.plan));
+    TRY(place_descriptors(words, control, filter));
+    set_usual_umask();
+    ::signal(SIGPIPE, SIG_DFL);
+    TRY(apply_rlimits(jail.rlimits));
+    return keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT});
+  };
+  if (auto prepared = prepare(); !prepared) return prepared.error();
+  std::vector<std::string> environment = template_environment(jail.plan, jail.setup);
+  exec_program(jail.plan.argv, environment);
+  return sys::last_error("execve(template)");
+}
+
+Result<UniqueFd> filter_file(const Filter& filter) {
+  UniqueFd file(static_cast<int>(TRY(sys::retry("memfd_create", [] { return ::memfd_create("filter", MFD_CLOEXEC); }))));
+  const auto* bytes = reinterpret_cast<const char*>(filter.program.data());
+  TRY(sys::write_all(file.get(), {bytes, filter.program.size() * sizeof(sock_filter)}));
+  TRY(sys::retry("lseek", [&] { return ::lseek(file.get(), 0, SEEK_SET); }));
+  return file;
+}
+
+}  // namespace
+
+Result<Template> Template::start(const Jail& jail) {
+  const UniqueFd filter = TRY(filter_file(jail.filter));
+  Pipe control = TRY(sys::make_socket_pair()), words = TRY(sys::make_pipe());
+  Template made;
+  made.process_ = TRY(fork_init());
+  if (!made.process_.running()) {
+    const Error error = become_template(jail, words.write.get(), control.read.get(), filter.get());
+    (void)sys::write_all(words.write.get(), error.message);
+    ::_exit(1);
+  }
+  made.control_ = std::move(control.write);
+  made.words_ = std::move(words.read);
+  TRY(sys::set_nonblocking(made.control_.get(), true));
+  TRY(sys::set_nonblocking(made.words_.get(), true));
+  return made;
+}
+
+Result<bool> Template::ready() {
+  if (ready_) return true;
+  std::array<char, 4096> buffer{};
+  const auto count = TRY(sys::read_some(control_.get(), buffer));
+  if (!count) return false;
+  if (*count == 0) {
+    const auto said = sys::read_some(words_.get(), buffer);
+    const std::size_t length = said && *said ? **said : 0;
+    return fail(Fault::kSandbox, fmt::format("the template has ended: {}", std::string_view(buffer.data(), length)));
+  }
+  heard_.append(buffer.data(), *count);
+  // "ready", version, missing modules
+  const std::size_t version = heard_.find('\0');
+  const std::size_t missing = version == heard_.npos ? heard_.npos : heard_.find('\0', version + 1);
+  if (missing == heard_.npos || heard_.back() != '\0' || missing + 1 == heard_.size()) return false;
+  missing_ = heard_.substr(missing + 1, heard_.size() - missing - 2);
+  return ready_ = true;
+}
+
+Result<void> Template::fork_runner(const Jail& jail, const RunnerEnds& ends) {
+  std::vector<int> descriptors = {ends.init_pidfd, ends.stdin_fd, ends.stdout_fd, ends.stderr_fd,
+                                  ends.go,         ends.report,   ends.status};
+  if (jail.cgroup) std::ranges::copy(jail.cgroup->entrances(), std::back_inserter(descriptors));
+  const std::size_t bytes = descriptors.size() * sizeof(int);
+  std::vector<char> control(CMSG_SPACE(bytes));
+  char order = 'F';
+  iovec payload{&order, 1};
+  msghdr message{};
+  message.msg_iov = &payload;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(bytes);
+  std::memcpy(CMSG_DATA(rights), descriptors.data(), bytes);
+  TRY(sys::retry("sendmsg(template)", [&] { return ::sendmsg(control_.get(), &message, MSG_NOSIGNAL); }));
+  return {};
+}
+
+}  // namespace coderunner

@@ -1,0 +1,51 @@
+// Role: a warm template: an interpreter that has imported what jobs will want, and forks a parked runner in
+// milliseconds where starting one anew takes tens of them.
+// Callers: main.cc keeps one; sandbox.cc asks it for runners. Its Python side is template.py.
+// Law: full level only. It runs no line of any job. It keeps the two capabilities of the worker's user namespace that
+// setns(2) needs, and nothing else; its runners keep none.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/child.h"
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "worker/jail.h"
+
+namespace coderunner {
+
+inline constexpr int kControlFd = kGoFd;  // a runner finds its go pipe at the same place
+inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to the end of the file
+
+// What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).
+struct RunnerEnds {
+  int init_pidfd = -1;
+  int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, go = -1, report = -1, status = -1;
+};
+
+class Template {
+ public:
+  // Starts the interpreter and returns at once; imports go on behind.
+  static Result<Template> start(const Jail& jail);
+
+  // What it has said until now: ready once the imports are done. An error when it has ended.
+  Result<bool> ready();
+  [[nodiscard]] int control_fd() const { return control_.get(); }  // readable: ready() has news
+  [[nodiscard]] pid_t pid() const { return process_.pid(); }
+  // Of the preload list; valid once ready.
+  [[nodiscard]] const std::string& missing_modules() const { return missing_; }
+
+  // Has it fork a runner into init's namespaces; what becomes of it shows on the status and the report pipe.
+  Result<void> fork_runner(const Jail& jail, const RunnerEnds& ends);
+
+ private:
+  Child process_;
+  UniqueFd control_;
+  UniqueFd words_;  // its standard output and error: why it ended, warnings of what it imported
+  std::string heard_;
+  std::string missing_;
+  bool ready_ = false;
+};
+
+}  // namespace coderunner

@@ -1,0 +1,244 @@
+# Role: the Python side of a warm template: imports what jobs will want, then forks a parked runner for each of them.
+# Callers: bootstrap.py's park(), of which it is the first half of the same file in the jail.
+# Law: a runner has given up everything that a job must not have before it parks: capabilities, descriptors, the
+# template's namespaces. What template.cc does in C++ for the template itself is not done again here.
+#
+# From the worker, on the control socket: one byte a runner, with descriptors (template.cc lists them in this order):
+#   init's pidfd, standard input, output, error, go, report, status, and the cgroup's files to enter
+# To the worker: "ready", version, and the modules that could not be imported, on the control socket, once (each field
+# ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # sched.h
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2                                   # linux/prctl.h, linux/seccomp.h
+CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
+RUNNER_ENDED, RUNNER_FAILED = 1, 2                                            # InitStatus::Kind
+FILTER_FD = 4                                                                 # template.h
+WORKING_DIRECTORY = "/work"                                                   # plan.cc
+
+
+def serve_forks(control, report_number, preload):
+    """Returns in each runner, parked as far as its process goes, with the go pipe where `control` was."""
+    import _socket
+    import array
+    import ctypes
+    import gc
+    import os
+    import sys
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(function, *arguments):
+        if function(*arguments) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, "%s: %s" % (function.__name__, os.strerror(number)))
+
+    with open(FILTER_FD, "rb") as file:
+        program = file.read()
+    instructions = ctypes.create_string_buffer(program, len(program))
+
+    class FilterProgram(ctypes.Structure):  # struct sock_fprog
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    system_call_filter = FilterProgram(len(program) // 8, ctypes.addressof(instructions))
+    capability_header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    no_capabilities = (ctypes.c_uint32 * 6)()
+
+    failed = []
+    for name in preload:
+        try:
+            __import__(name)
+        except BaseException:
+            failed.append(name)
+
+    finish = quick_finish(libc, report_number)
+    channel = _socket.socket(fileno=control)
+
+    def become_runner(descriptors):
+        init, stdin, stdout, stderr, go, report, _, *cgroup = descriptors
+        for file in cgroup:
+            os.write(file, b"0")
+        call(libc.setns, init, CLONE_NEWNS | CLONE_NEWIPC)
+        os.setsid()
+        os.chdir(WORKING_DIRECTORY)
+        channel.detach()
+        for source, place in ((stdin, 0), (stdout, 1), (stderr, 2), (go, control)):
+            os.dup2(source, place)
+        os.set_inheritable(control, False)
+        os.dup2(report, report_number, inheritable=False)
+        os.closerange(control + 1, report_number)
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+        call(libc.capset, capability_header, no_capabilities)
+        call(libc.prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(system_call_filter), 0, 0)
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
+        finish()
+
+    os.environ.pop("MPLBACKEND", None)
+    gc.collect()
+    gc.freeze()
+    fields = [b"ready", ".".join(map(str, sys.version_info[:3])).encode(), ",".join(failed).encode()]
+    channel.send(b"".join(field + b"\0" for field in fields))
+    while True:
+        order, ancillary, _, _ = channel.recvmsg(1, _socket.CMSG_SPACE(16 * array.array("i").itemsize))
+        if not order:
+            os._exit(0)  # the worker has gone
+        descriptors = array.array("i")
+        for _, _, payload in ancillary:
+            descriptors.frombytes(payload)
+        status = descriptors[6]
+        try:
+            call(libc.setns, descriptors[0], CLONE_NEWPID)  # of the children to come
+            runner = os.fork()
+            if runner == 0:
+                try:
+                    become_runner(descriptors)
+                    return
+                except BaseException as error:
+                    tell_failure(status, error)
+                    os._exit(1)
+            ended, message = RUNNER_ENDED, b""
+        except OSError as error:
+            tell_failure(status, error)
+            runner = 0
+        for descriptor in descriptors:
+            if descriptor != status:
+                os.close(descriptor)
+        if runner:
+            _, wait_status = os.waitpid(runner, 0)
+            try:
+                os.write(status, RUNNER_ENDED.to_bytes(4, "little") + wait_status.to_bytes(4, "little"))
+            except OSError:
+                pass  # the worker knew, and has closed its end
+        os.close(status)
+
+
+def tell_failure(status, error):
+    import os
+    try:
+        os.write(status, RUNNER_FAILED.to_bytes(4, "little") + bytes(4) + ("template: %s" % error).encode())
+    except OSError:
+        pass
+
+
+def quick_finish(libc, report):
+    """Makes ready what ends an interpreter without taking it apart, which costs tens of milliseconds where much has
+    been imported. Returns the function that switches it on in a runner.
+
+    Py_FinalizeEx's first instructions are replaced by a jump to `finalize`, so that however the script ends, CPython's
+    own code comes here with its exit status in hand and goes on to exit(3) with it; there `leave` tells the worker.
+    Where the jump is not known how to be made, interpreters end in their own, slower way.
+    """
+    import ctypes
+    import os
+    import sys
+
+    preloaded = set(sys.modules)
+    pid = 0
+
+    def finalize():
+        import atexit
+        import gc
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+        flushed = flush()
+        sys.setswitchinterval(1e6)  # daemon threads have had their time
+        gc.collect()
+        take_apart(gc)
+        return 0 if flush() and flushed else -1
+
+    def flush():
+        good = True
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name, None)
+            try:
+                if stream is not None and not getattr(stream, "closed", False):
+                    stream.flush()
+            except BaseException as error:
+                good = good and name == "stderr"
+                if name == "stdout":
+                    sys.unraisablehook(Unraisable(error, stream))
+        return good
+
+    class Unraisable:
+        def __init__(self, error, culprit):
+            self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
+            self.err_msg, self.object = None, culprit
+
+    # In the order of CPython's finalize_modules(): what sys holds, then the script's modules, oldest first, each first
+    # by letting go of it and then, if somebody holds it still, by emptying it.
+    def take_apart(gc):
+        import weakref
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            if hasattr(sys, name):
+                setattr(sys, name, None)
+        for name in ("stdin", "stdout", "stderr"):
+            setattr(sys, name, getattr(sys, "__%s__" % name))
+        own = [name for name in sys.modules if name not in preloaded or name == "__main__"]
+        held = []
+        for name in own:
+            module = sys.modules.pop(name)
+            try:
+                held.append(weakref.ref(module))
+            except TypeError:
+                pass
+            del module
+        gc.collect()
+        for reference in held:
+            module = reference()
+            if module is not None and hasattr(module, "__dict__"):
+                names = module.__dict__
+                for private in (True, False):
+                    for name in list(names):
+                        if name != "__builtins__" and (name[:1] == "_" and name[1:2] != "_") is private:
+                            names[name] = None
+            del module
+        gc.collect()
+
+    def leave(status, _):
+        if os.getpid() == pid:
+            used = os.times()
+            spent = int((used.user + used.system + used.children_user + used.children_system) * 1e6)
+            os.write(report, b"ended\0%d\0%d\0" % (status & 0xFF, spent))
+        os._exit(status & 0xFF)
+
+    finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)
+    leave_thunk = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(leave)
+    for thunk in (finalize_thunk, leave_thunk):  # machine code points to them: they must never be freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thunk))
+    patched = patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
+
+    def switch_on():
+        nonlocal pid
+        pid = os.getpid()
+        if patched:
+            libc.on_exit(leave_thunk, None)
+
+    return switch_on
+
+
+def patch_function(libc, function, replacement):
+    """Writes a jump to `replacement` over the beginning of `function`; False where this processor's is not known."""
+    import ctypes
+    import os
+
+    target = ctypes.cast(replacement, ctypes.c_void_p).value.to_bytes(8, "little")
+    code = {
+        "x86_64": b"\x48\xb8" + target + b"\xff\xe0",            # mov rax, target; jmp rax
+        "aarch64": b"\x50\x00\x00\x58\x00\x02\x1f\xd6" + target,  # ldr x16, 8; br x16; target
+    }.get(os.uname().machine)
+    if code is None:
+        return False
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    page = os.sysconf("SC_PAGE_SIZE")
+    start = address // page * page
+    length = (address + len(code) + page - 1) // page * page - start
+    if libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(length), 7) != 0:
+        return False
+    ctypes.memmove(address, code, len(code))
+    libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(length), 5)
+    return True
+
+

@@ -1,0 +1,41 @@
+// Role: keeps one warm template at hand: starts it, notices when it is ready, when it is lost, when it is old.
+// Callers: main.cc asks before it parks a sandbox.
+// Law: a job never waits for imports: while there is no template that is ready, sandboxes are parked without one.
+#pragma once
+
+#include <memory>
+
+#include "common/units.h"
+#include "worker/template.h"
+
+namespace coderunner {
+
+class WarmUp {
+ public:
+  // Starts the first template where the setup asks for warm runners and the level has them.
+  explicit WarmUp(const Jail& jail);
+
+  // The template when it is ready now, else null.
+  Template* ready();
+  // Readable when ready() may have news; -1 when there is nothing to wait for.
+  [[nodiscard]] int news_fd() const { return template_ && !ready_ ? template_->control_fd() : -1; }
+  // A runner came from it, or could not be had: then another template takes its place.
+  void proved() { failures_ = 0; }
+  void lost(const Error& why);
+
+ private:
+  // Hash seeds and address layout are a template's own, so it does not live for ever.
+  static constexpr Millis kRenewAfter{3600 * 1000};
+  // What fails so often in a row will not work the next time: then runners are started without.
+  static constexpr int kMaxFailures = 3;
+
+  void start();
+
+  const Jail& jail_;
+  std::unique_ptr<Template> template_;
+  bool ready_ = false;
+  int failures_ = 0;  // in a row
+  Deadline renewal_ = Deadline::never();
+};
+
+}  // namespace coderunner
