@@ -81,7 +81,8 @@ PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& 
   config.queue_bytes = settings.queue_bytes;
   config.program = std::move(ground.program);
   config.setup.sandbox = settings.sandbox;
-  config.setup.runner = settings.runner;
+  // A single job would wait for its template, and never get the time back.
+  config.setup.runner = settings.command == Command::kRun ? RunnerMode::kFresh : settings.runner;
   config.setup.network = settings.network;
   config.setup.python = python.path;
   config.setup.read_only_paths = python.read_only_paths;

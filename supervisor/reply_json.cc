@@ -131,7 +131,7 @@ std::string run_json(const RunFacts& facts, const OutputText& text, const Collec
                  to_ms(report.collect_us));
   fmt::format_to(end, R"(,"cpu_ms":{:.1f},"peak_memory_bytes":{}}})", to_ms(report.cpu_us), report.peak_memory_bytes);
   fmt::format_to(end, R"(,"limits":{{"timeout_s":{},"memory_bytes":{}}},"runner":"{}","sandbox":"{}"}})",
-                 facts.timeout_ms / 1000, limits.memory_bytes, facts.runner == RunnerMode::kWarm ? "warm" : "fresh",
+                 facts.timeout_ms / 1000, limits.memory_bytes, report.warm ? "warm" : "fresh",
                  facts.sandbox == SandboxLevel::kFull ? "full" : "reduced");
   return out;
 }

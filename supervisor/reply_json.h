@@ -44,7 +44,6 @@ struct RunFacts {
   bool detail = false;  // with the `run` member
   Micros queue{0};
   std::uint64_t timeout_ms = 0;
-  RunnerMode runner = RunnerMode::kFresh;
   SandboxLevel sandbox = SandboxLevel::kReduced;
 };
 

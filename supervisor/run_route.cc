@@ -51,8 +51,7 @@ HttpReply RunRoute::answer(HttpRequest http) const {
   RunFacts facts{.report = {},
                  .detail = request->detail,
                  .queue = since(queued_at),
-                 .timeout_ms = request->job.timeout_ms,
-                 .runner = config_.runner};
+                 .timeout_ms = request->job.timeout_ms};
 
   CollectingSink output;
   auto report = run_session(std::move(*lease), *request, output,

@@ -16,7 +16,6 @@ namespace coderunner {
 struct RunRouteConfig {
   GateConfig gate;
   Limits limits;
-  RunnerMode runner = RunnerMode::kFresh;        // as told to the workers; shown in `run`
   const std::atomic<bool>* drain_now = nullptr;  // SessionWatch::drain_now
 };
 

@@ -46,7 +46,6 @@ RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bo
                    .allow_origins = settings.allow_origins,
                    .loopback = is_loopback_host(settings.listen_host)},
           .limits = settings.limits,
-          .runner = settings.runner,
           .drain_now = &drain_now};
 }
 

@@ -29,6 +29,7 @@ struct CommandLine {
   std::vector<std::string> config;
   std::string run_script, run_output;
   std::vector<std::string> run_inputs, run_args, run_timeout;
+  bool check = false, check_json = false;
 };
 
 void add_value(CLI::App& app, const std::string& flag, std::vector<std::string>& into) {
@@ -58,6 +59,8 @@ Result<CommandLine> read_command_line(std::span<const char* const> argv) {
   app.set_help_flag("-h,--help");
   app.require_subcommand(0, 1);
   add_settings(app, line, Command::kServe);
+  CLI::Option* const check = app.add_flag("--check", line.check);
+  app.add_flag("--json", line.check_json)->needs(check);
   add_settings(*app.add_subcommand("serve"), line, Command::kServe);
   CLI::App& run = *app.add_subcommand("run");
   add_settings(run, line, Command::kRun);
@@ -76,6 +79,8 @@ Result<CommandLine> read_command_line(std::span<const char* const> argv) {
   } catch (const CLI::ParseError& error) {
     return fail(Fault::kClient, fmt::format("{} (see coderunner --help)", error.what()));
   }
+  if (line.check && !app.get_subcommands().empty()) return refuse_setting("--check", "it is a command of its own");
+  if (line.check) line.command = Command::kCheck;
   if (run.parsed()) line.command = Command::kRun;
   if (has_dashes && line.command != Command::kRun) return refuse_setting("--", "only run takes script arguments");
   return line;
@@ -219,6 +224,7 @@ Result<Settings> parse_settings(std::span<const char* const> argv, std::span<con
   settings.run_inputs = std::move(line.run_inputs);
   settings.run_output = std::move(line.run_output);
   settings.run_args = std::move(line.run_args);
+  settings.check_json = line.check_json;
   return settings;
 }
 

@@ -24,8 +24,16 @@ struct Settings {
   std::uint64_t workers = 0;              // 0: one a core
   std::uint64_t queue = 256;
   Bytes queue_bytes = 256 * kMiB;
-  RunnerMode runner = RunnerMode::kFresh;
-  std::vector<std::string> preload;
+  RunnerMode runner = RunnerMode::kWarm;
+  // What scripts of agents and data teams import most, and what takes longest to import.
+  std::vector<std::string> preload = {
+      "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar", "collections", "concurrent.futures",
+      "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools",
+      "glob", "gzip", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "logging", "math",
+      "multiprocessing", "operator", "os", "pathlib", "pickle", "pprint", "queue", "random", "re", "secrets", "shutil",
+      "signal", "socket", "sqlite3?", "ssl?", "statistics", "string", "struct", "subprocess", "tempfile", "textwrap",
+      "threading", "time", "traceback", "types", "typing", "unittest", "urllib.parse", "uuid", "xml.etree.ElementTree",
+      "zipfile", "zlib", "zoneinfo?", "numpy?", "pandas?", "matplotlib.pyplot?"};
   std::string python;    // empty: the first usable one
   std::string packages;  // empty: the default places
   SandboxMode sandbox = SandboxMode::kAuto;

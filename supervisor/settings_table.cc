@@ -73,8 +73,7 @@ struct Choice {
   std::string_view refusal = {};  // set: known, but not to be had
 };
 
-constexpr Choice<RunnerMode> kRunners[] = {{"fresh", RunnerMode::kFresh},
-                                           {"warm", RunnerMode::kWarm, "not available yet, use fresh"}};
+constexpr Choice<RunnerMode> kRunners[] = {{"warm", RunnerMode::kWarm}, {"fresh", RunnerMode::kFresh}};
 constexpr Choice<NetworkMode> kNetworks[] = {{"none", NetworkMode::kNone},
                                              {"host", NetworkMode::kHost, "not available yet, use none"}};
 constexpr Choice<SandboxMode> kSandboxes[] = {
@@ -128,6 +127,26 @@ Result<void> set_list(Settings& settings, std::string_view value) {
   return {};
 }
 
+// A dotted name; a ? may stand at its end.
+bool is_module(const std::string& item) {
+  const std::string_view name = item.ends_with('?') ? std::string_view(item).substr(0, item.size() - 1) : item;
+  char before = '.';
+  for (const char c : name) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    const bool later = (c >= '0' && c <= '9') || c == '.';
+    if (!letter && (!later || before == '.')) return false;
+    before = c;
+  }
+  return before != '.';
+}
+constexpr ItemKind kModules{"names of modules", is_module};
+
+Result<void> set_preload(Settings& settings, std::string_view value) {
+  if (value != "none") return set_list<&Settings::preload, kModules>(settings, value);
+  settings.preload.clear();
+  return {};
+}
+
 Result<void> set_listen(Settings& settings, std::string_view value) {
   const auto wrong = [value] {
     return refuse_value(fmt::format("takes HOST:PORT, such as 127.0.0.1:7071 or [::1]:0, not \"{}\"", value));
@@ -168,8 +187,11 @@ constexpr SettingRow kRows[] = {
     {"trusted-proxy", kTakesList, "none", kAccess, "addresses whose X-Forwarded-For is believed",
      set_list<&S::trusted_proxies, kAddresses>},
 
-    {"runner", "fresh", "fresh", kSandbox, "how Python starts: an interpreter of its own for each job",
+    {"runner", "warm|fresh", "warm", kSandbox,
+     "warm: forked from an interpreter that has imports done; fresh: started anew for each job",
      set_choice<&S::runner, kRunners>},
+    {"preload", kTakesList, "common modules", kSandbox,
+     "modules that warm runners have imported; a ? behind a name: if it is installed; none: none", set_preload},
     {"python", "PATH", "first usable", kSandbox, "the interpreter", set_path<&S::python>},
     {"packages", "DIR", "first usable", kSandbox, "the site-packages folder that scripts see",
      set_path<&S::packages>},
@@ -211,6 +233,8 @@ constexpr std::string_view kUsage = R"(CodeRunner runs Python scripts in sandbox
   coderunner [serve] [SETTINGS]         answer POST /api/run
   coderunner run SCRIPT [--input FILE...] [--output DIR] [--timeout SECONDS] [SETTINGS] [-- ARGS...]
                                         run one script without HTTP; files go to ./input/, come from ./output/
+  coderunner --check [--json] [SETTINGS]
+                                        say what the sandbox is worth on this machine, layer by layer
 
 Each setting is a flag, a variable and a line of a file: --queue-bytes 256M is CODERUNNER_QUEUE_BYTES=256M
 and "queue-bytes = 256M". A flag beats a variable, a variable beats the file, the file beats the [default].

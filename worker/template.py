@@ -45,10 +45,13 @@ def serve_forks(control, report_number, preload):
 
     failed = []
     for name in preload:
+        module = name.rstrip("?")
         try:
-            __import__(name)
-        except BaseException:
-            failed.append(name)
+            __import__(module)
+        except BaseException as error:
+            absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+            if not (absent and name.endswith("?")):
+                failed.append(module)
 
     finish = quick_finish(libc, report_number)
     channel = _socket.socket(fileno=control)

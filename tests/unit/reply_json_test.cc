@@ -162,13 +162,14 @@ TEST_CASE("detail adds the run member, with each of its own") {
   report.stdout_bytes = 14;
   report.stderr_bytes = 10485761;
   report.denied = {"connect", "ptrace"};
+  report.warm = true;
   report.setup_us = 1049;
   report.run_us = 3251;
   report.collect_us = 90;
   report.cpu_us = 2900;
   report.peak_memory_bytes = 9437184;
   const RunFacts facts{.report = report, .detail = true, .queue = Micros(120), .timeout_ms = 60'000,
-                       .runner = RunnerMode::kWarm, .sandbox = SandboxLevel::kFull};
+                       .sandbox = SandboxLevel::kFull};
   const HttpReply reply = make_run_reply(facts, sink, Limits{});
   const std::string run = reply.body.substr(reply.body.find("\"run\":"));
   CHECK(run ==

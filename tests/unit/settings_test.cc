@@ -74,7 +74,8 @@ const std::vector<RowValues> kValues = {
     {"allow-origin", "https://a.example", {"http://a:1,https://b"},
      {"", "*", "a.example", "https://a/", "null", "http://a,b"}},
     {"trusted-proxy", "10.0.0.1,::1", {"127.0.0.1"}, {"", "10.0.0", "10.0.0.0/8", "proxy.example"}},
-    {"runner", "fresh", {}, {"", "warm", "cold"}},
+    {"runner", "fresh", {"warm"}, {"", "cold"}},
+    {"preload", "json,numpy?", {"none", "concurrent.futures"}, {"", ",", "a b", "a;b", "1a", "?"}},
     {"python", "/opt/python3", {"/"}, {"", "python3", "./python3"}},
     {"packages", "/opt/site-packages", {}, {"", "site-packages"}},
     {"sandbox", "strict", {"auto", "reduced"}, {"", "full", "Strict"}},
@@ -238,7 +239,6 @@ TEST_CASE("the default timeout stays below the highest") {
 }
 
 TEST_CASE("what is not available says so") {
-  CHECK(error_of(parse({"--runner=warm"})) == "--runner: warm: not available yet, use fresh");
   CHECK(error_of(parse({"--network=host"})) == "--network: host: not available yet, use none");
 }
 
@@ -303,8 +303,22 @@ TEST_CASE("the help text has a line for every setting, with its default, and fit
     CAPTURE(line);
     CHECK(line.size() <= 120);
   }
-  for (const std::string_view name : {"--config", "--version", "--help", "run SCRIPT"}) CHECK(contains(help, name));
-  for (const std::string_view name : {"warm", "--preload", "--check", "host]"}) CHECK_FALSE(contains(help, name));
+  for (const std::string_view name : {"--config", "--version", "--help", "run SCRIPT", "--check"}) CHECK(contains(help, name));
+  for (const std::string_view name : {"warm", "--preload", "host]"}) CHECK_FALSE(contains(help, name));
+}
+
+TEST_CASE("--check is a command of its own, with settings and --json") {
+  CHECK(parse({"--check"})->command == Command::kCheck);
+  CHECK_FALSE(parse({"--check"})->check_json);
+  const auto json = parse({"--check", "--json", "--sandbox", "reduced"});
+  REQUIRE_MESSAGE(json.has_value(), error_of(json));
+  CHECK(json->command == Command::kCheck);
+  CHECK(json->check_json);
+  CHECK(json->sandbox == SandboxMode::kReduced);
+  for (const Words& words : {Words{"--json"}, Words{"--check", "serve"}, Words{"--check", "run", "a.py"},
+                             Words{"--check", "--", "x"}}) {
+    CHECK_FALSE(parse(words).has_value());
+  }
 }
 
 TEST_CASE("a refused key is not repeated") {

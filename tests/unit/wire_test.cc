@@ -82,8 +82,8 @@ auto members(const ArtifactHeader& v) {
   return std::tie(a, b, c);
 }
 auto members(const ExitReport& v) {
-  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = v;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }
 
 template <class T> concept HasMembers = requires(const T& v) { members(v); };
@@ -146,6 +146,7 @@ ExitReport make_exit() {
           .stdout_bytes = 11,
           .stderr_bytes = 12,
           .artifacts_refused = true,
+          .warm = true,
           .denied = {"connect", "ptrace"},
           .setup_us = 13,
           .run_us = 14,
