@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,8 +19,13 @@
 namespace coderunner {
 namespace {
 
-void tell(int status, InitStatus::Kind kind, int wait_status, std::string_view message = {}) {
-  const InitStatus record{kind, wait_status};
+std::uint64_t micros(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+}
+
+void tell(int status, InitStatus::Kind kind, int wait_status, const rusage& usage, std::string_view message = {}) {
+  const InitStatus record{kind, wait_status, micros(usage.ru_utime) + micros(usage.ru_stime),
+                          static_cast<std::uint64_t>(usage.ru_maxrss) * kKiB};
   std::string bytes(reinterpret_cast<const char*>(&record), sizeof record);
   bytes += message;
   (void)sys::write_all(status, bytes);  // a worker that is gone needs no news
@@ -34,7 +40,7 @@ void pass_on_stack_request(int) {
 }
 
 [[noreturn]] void give_up(int status, const Error& error) {
-  tell(status, InitStatus::Kind::kFailed, 0, error.message);
+  tell(status, InitStatus::Kind::kFailed, 0, {}, error.message);
   ::_exit(1);
 }
 
@@ -79,7 +85,7 @@ void close_all_but(int first, int second) {
   // Chrooting is the least of them, and needs system calls that nobody here can be made to call.
   if (auto kept = keep_over_exec({CAP_SYS_CHROOT}); !kept) give_up(kit.status, kept.error());
   if (auto dumpable = set_dumpable(Dumpable::kYes); !dumpable) give_up(kit.status, dumpable.error());
-  tell(kit.status, InitStatus::Kind::kBuilt, 0);
+  tell(kit.status, InitStatus::Kind::kBuilt, 0, {});
   ::close(kit.status);
   for (;;) ::pause();
 }
@@ -101,11 +107,12 @@ void run_init(const InitKit& kit) {
   if (auto dropped = drop_privileges(); !dropped) give_up(kit.status, dropped.error());
   for (;;) {
     int wait_status = 0;
-    const auto reaped = sys::retry("wait4", [&] { return ::wait4(-1, &wait_status, 0, nullptr); });
+    rusage usage{};
+    const auto reaped = sys::retry("wait4", [&] { return ::wait4(-1, &wait_status, 0, &usage); });
     if (!reaped) break;  // ECHILD: nobody is left who could become a child of this one
     if (*reaped != runner) continue;
     runner_pid = 0;
-    tell(kit.status, InitStatus::Kind::kEnded, wait_status);
+    tell(kit.status, InitStatus::Kind::kEnded, wait_status, usage);
   }
   for (;;) ::pause();  // the worker ends this process when it has seen the status
 }

@@ -27,7 +27,9 @@ struct InitKit {
 // only where a template is to fork the runner: then kEnded is the template's to say.
 struct InitStatus {
   enum class Kind : std::int32_t { kEnded = 1, kFailed = 2, kBuilt = 3 } kind;
-  std::int32_t wait_status;  // of the runner, as wait4(2) gives it
+  std::int32_t wait_status;         // of the runner, as wait4(2) gives it
+  std::uint64_t cpu_us;             // processor time of the runner and of all that it waited for
+  std::uint64_t peak_memory_bytes;  // of the largest of these
 };
 
 // Sent to init, it has the runner show its stacks: init is the one who knows the runner's pid.

@@ -72,9 +72,9 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
       if (auto ended = TRY(hear_runner())) return *ended;
     if (ready.status || ready.init)
       if (auto ended = TRY(hear_init())) return *ended;
-    if (deadline.passed()) return RunOutcome{RunEnd::kTimedOut, 0, {}};
+    if (deadline.passed()) return RunOutcome{RunEnd::kTimedOut, 0, {}, {}};
     if (next_watch.passed()) {
-      if (const auto found = watch()) return RunOutcome{*found, 0, {}};
+      if (const auto found = watch()) return RunOutcome{*found, 0, {}, {}};
       next_watch = Deadline::in(kWatchEvery);
     }
   }
@@ -117,7 +117,7 @@ Result<std::optional<RunOutcome>> Pump::hear_supervisor() {
   if (frame->type != FrameType::kCancel)
     return fail(Fault::kWorkerLost, fmt::format("{} while a job runs", frame_name(frame->type)));
   const auto order = TRY(decode<CancelOrder>(frame->payload));
-  return RunOutcome{order.reason == CancelReason::kDrain ? RunEnd::kTimedOut : RunEnd::kCancelled, 0, {}};
+  return RunOutcome{order.reason == CancelReason::kDrain ? RunEnd::kTimedOut : RunEnd::kCancelled, 0, {}, {}};
 }
 
 // Init's word comes before its end, so the pipe is read first: what it says is true even if it has been killed since.
@@ -127,12 +127,12 @@ Result<std::optional<RunOutcome>> Pump::hear_init() {
   // A warm runner's end is told by the template, and when its init was killed, it is the consequence of that.
   const bool consequence = sandbox_.warm() && init_ended(sandbox_) && WIFSIGNALED(status.wait_status);
   if (count && *count == sizeof status && status.kind == InitStatus::Kind::kEnded && !consequence)
-    return RunOutcome{RunEnd::kExited, status.wait_status, {}};
+    return RunOutcome{RunEnd::kExited, status.wait_status, {}, status};
   if (count && *count == sizeof status && status.kind == InitStatus::Kind::kFailed) {
     const auto reason = sys::read_all(sandbox_.status_read.get(), kMaxPayload);
-    return RunOutcome{RunEnd::kSandboxLost, 0, reason ? *reason : "init failed"};
+    return RunOutcome{RunEnd::kSandboxLost, 0, reason ? *reason : "init failed", {}};
   }
-  return RunOutcome{RunEnd::kSandboxLost, 0, "the sandbox's first process was killed"};
+  return RunOutcome{RunEnd::kSandboxLost, 0, "the sandbox's first process was killed", {}};
 }
 
 // A warm runner says that it has ended before it is torn down. One that says so and runs on is killed in that moment.
@@ -146,7 +146,7 @@ Result<std::optional<RunOutcome>> Pump::hear_runner() {
   report_.append(buffer_, 0, *count);
   const auto ended = parse_boot_report(report_).ended;
   if (!ended) return std::nullopt;
-  return RunOutcome{RunEnd::kExited, ended->status << 8, {}};  // the form of wait(2)
+  return RunOutcome{RunEnd::kExited, *ended << 8, {}, {}};  // the form of wait(2)
 }
 
 Result<void> Pump::relay(Stream& stream) {

@@ -29,6 +29,7 @@ struct RunOutcome {
   RunEnd end = RunEnd::kSandboxLost;
   int wait_status = 0;
   std::string reason;
+  std::optional<InitStatus> told{};  // kExited: the last word on the runner; a warm one may end before it comes
 };
 
 // One of the script's output streams: what passed, and up to where it is sent on.

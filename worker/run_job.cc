@@ -71,10 +71,6 @@ class JobWatch {
   unsigned calls_ = 0;
 };
 
-std::uint64_t micros(const timeval& time) {
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
-}
-
 // Processor time so far of all processes of a job that is about to be killed: the kernel forgets that of children which
 // a dying namespace reaps. In clock ticks, 10 ms each on most machines.
 std::uint64_t cpu_so_far(const Sandbox& sandbox) {
@@ -88,11 +84,27 @@ std::uint64_t cpu_so_far(const Sandbox& sandbox) {
   return ticks * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
 }
 
-Bytes peak_memory(const Jail& jail, const JobWatch& watch, const rusage& usage) {
+// What the machine counted for the job as a whole, if it does.
+std::optional<Bytes> peak_memory(const Jail& jail, const JobWatch& watch) {
   if (jail.cgroup_counts_memory())
     if (const auto peak = jail.cgroup->peak_bytes(); peak && *peak) return **peak;
-  const auto largest = static_cast<Bytes>(usage.ru_maxrss) * kKiB;  // of one process (getrusage(2))
-  return std::max(watch.peak(), largest);
+  return watch.peak() > 0 ? std::optional(watch.peak()) : std::nullopt;
+}
+
+// When this returns, no process of the job runs any more. A runner that ended by itself and left nobody behind needs
+// no killing, and its init may hold the mounts until the answer is out: to take them apart costs more than the rest.
+Result<void> settle(Sandbox& sandbox, RunOutcome& outcome, ExitReport& report) {
+  constexpr Millis kReapLimit{100};
+  if (outcome.end == RunEnd::kExited && !outcome.told) outcome.told = TRY(sandbox.await_runner(Deadline::in(kReapLimit)));
+  if (outcome.told) {
+    report.cpu_us = outcome.told->cpu_us;
+    report.peak_memory_bytes = outcome.told->peak_memory_bytes;
+    if (sandbox.only_init_left()) return {};
+  } else {
+    report.cpu_us = cpu_so_far(sandbox);
+  }
+  TRY(sandbox.end());
+  return {};
 }
 
 Result<void> refuse_job(Channel& channel, const Error& why) {
@@ -120,20 +132,15 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
   else
     outcome = TRY(pump.run(Deadline::in(Millis(job.spec.timeout_ms)), std::ref(watch)));
   if (outcome.end == RunEnd::kTimedOut) TRY(pump.relay_stack());
-  const std::uint64_t cpu_before_kill = outcome.end == RunEnd::kExited ? 0 : cpu_so_far(sandbox);
   report.run_us = static_cast<std::uint64_t>(since(started).count());
 
   const auto collecting = Clock::now();
-  const auto ended = sandbox.end();
-  if (!ended) return std::unexpected(ended.error());  // processes that can not be ended: this worker is of no use
+  TRY(settle(sandbox, outcome, report));
   TRY(pump.drain());
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
-  BootReport said = parse_boot_report(pump.report());
-  const std::uint64_t cpu_of_warm = said.ended ? said.ended->cpu_us : 0;  // which is no child of init's
-  report.cpu_us = cpu_before_kill + cpu_of_warm + micros(ended->usage.ru_utime) + micros(ended->usage.ru_stime);
-  report.peak_memory_bytes = peak_memory(jail, watch, ended->usage);
-  report.exception = std::move(said.exception);
+  if (const auto peak = peak_memory(jail, watch)) report.peak_memory_bytes = *peak;
+  report.exception = parse_boot_report(pump.report()).exception;
   report.warm = sandbox.warm();
   pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory()}, report);
 

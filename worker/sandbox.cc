@@ -155,6 +155,20 @@ Result<void> Sandbox::release(const JobSpec& job) {
   return {};
 }
 
+Result<std::optional<InitStatus>> Sandbox::await_runner(Deadline deadline) {
+  pollfd entry{status_read.get(), POLLIN, 0};
+  if (TRY(sys::poll({&entry, 1}, deadline)) == 0) return std::nullopt;
+  InitStatus status{};
+  const auto count = TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
+  if (!count || *count != sizeof status || status.kind != InitStatus::Kind::kEnded) return std::nullopt;
+  return status;
+}
+
+bool Sandbox::only_init_left() const {
+  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", init_.pid()));
+  return children && children->empty();
+}
+
 Result<ExitStatus> Sandbox::end() {
   if (ended_) return *ended_;
   init_.kill(SIGKILL);

@@ -12,6 +12,7 @@
 #include "common/child.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "worker/init.h"
 #include "worker/jail.h"
 #include "worker/template.h"
 #include "worker/workdir.h"
@@ -45,6 +46,12 @@ class Sandbox {
   [[nodiscard]] bool warm() const { return template_pid_ > 0; }
   // The processes below this worker that are not the script's: init, and a warm runner's template.
   [[nodiscard]] std::array<pid_t, 2> keepers() const { return {init_.pid(), template_pid_}; }
+
+  // After the runner has ended by itself: what is told of it, once it is reaped; nullopt when that takes too long.
+  Result<std::optional<InitStatus>> await_runner(Deadline deadline);
+  // Whether init is the only process left. Once the runner is reaped, whoever it left behind is a child of init's or
+  // below one (/proc/PID/task/TID/children, proc(5)). False also where that can not be seen.
+  [[nodiscard]] bool only_init_left() const;
 
   // Ends every process of the sandbox and reaps it; the rusage is of all of them together. The second call answers
   // what the first one did.

@@ -98,30 +98,28 @@ def serve_forks(control, report_number, preload):
                     become_runner(descriptors)
                     return
                 except BaseException as error:
-                    tell_failure(status, error)
+                    tell(status, RUNNER_FAILED, message="template: %s" % error)
                     os._exit(1)
-            ended, message = RUNNER_ENDED, b""
         except OSError as error:
-            tell_failure(status, error)
+            tell(status, RUNNER_FAILED, message="template: %s" % error)
             runner = 0
         for descriptor in descriptors:
             if descriptor != status:
                 os.close(descriptor)
         if runner:
-            _, wait_status = os.waitpid(runner, 0)
-            try:
-                os.write(status, RUNNER_ENDED.to_bytes(4, "little") + wait_status.to_bytes(4, "little"))
-            except OSError:
-                pass  # the worker knew, and has closed its end
+            _, wait_status, usage = os.wait4(runner, 0)
+            tell(status, RUNNER_ENDED, wait_status, int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * 1024)
         os.close(status)
 
 
-def tell_failure(status, error):
+def tell(status, kind, wait_status=0, cpu_us=0, peak_memory_bytes=0, message=""):
     import os
+    record = b"".join(number.to_bytes(size, "little") for number, size in
+                      ((kind, 4), (wait_status, 4), (cpu_us, 8), (peak_memory_bytes, 8)))
     try:
-        os.write(status, RUNNER_FAILED.to_bytes(4, "little") + bytes(4) + ("template: %s" % error).encode())
+        os.write(status, record + message.encode())
     except OSError:
-        pass
+        pass  # the worker knew, and has closed its end
 
 
 def quick_finish(libc, report):
@@ -202,9 +200,7 @@ def quick_finish(libc, report):
 
     def leave(status, _):
         if os.getpid() == pid:
-            used = os.times()
-            spent = int((used.user + used.system + used.children_user + used.children_system) * 1e6)
-            os.write(report, b"ended\0%d\0%d\0" % (status & 0xFF, spent))
+            os.write(report, b"ended\0%d\0" % (status & 0xFF))
         os._exit(status & 0xFF)
 
     finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)

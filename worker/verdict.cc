@@ -84,10 +84,7 @@ BootReport parse_boot_report(std::string_view bytes) {
       info.source = take_field(bytes);
       report.exception = std::move(info);
     } else if (kind == "ended") {
-      BootReport::Ended ended;
-      parse_number(take_field(bytes), ended.status);
-      parse_number(take_field(bytes), ended.cpu_us);
-      report.ended = ended;
+      parse_number(take_field(bytes), report.ended.emplace());
     } else {
       break;
     }

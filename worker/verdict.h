@@ -23,11 +23,7 @@ void pass_verdict(const Evidence& evidence, ExitReport& report);
 struct BootReport {
   std::string version;
   std::optional<ExceptionInfo> exception;
-  struct Ended {
-    std::uint8_t status = 0;   // what exit(3) was given, as wait(2) would show it
-    std::uint64_t cpu_us = 0;  // of the runner and the children that it waited for
-  };
-  std::optional<Ended> ended;
+  std::optional<std::uint8_t> ended;  // what exit(3) was given, as wait(2) would show it
 };
 BootReport parse_boot_report(std::string_view bytes);
 

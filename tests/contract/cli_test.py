@@ -11,9 +11,7 @@ import tempfile
 import unittest
 
 from contract import main, script
-from service import REDUCED, SERVICE_UID, Service, eventually, descendants, stat_fields
-
-LEVEL = ["--sandbox=reduced"] if REDUCED else []
+from service import FLAGS, REDUCED, SERVICE_UID, Service, eventually, descendants, stat_fields
 
 
 class CommandLine(unittest.TestCase):
@@ -43,7 +41,7 @@ class CommandLine(unittest.TestCase):
         return path
 
     def run_script(self, text, *words):
-        return self.command("run", *LEVEL, self.file("job.py", text), *words)
+        return self.command("run", *FLAGS, self.file("job.py", text), *words)
 
     def tearDown(self):
         self.assertEqual(os.listdir(self.service.temp), [], "a working directory was left behind")
@@ -77,7 +75,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(got, {"a.txt": b"text", "b.bin": bytes(256)})
 
     def test_run_ends_by_timeout_and_by_signal_as_the_service_does(self):
-        done = self.command("run", *LEVEL, "--default-timeout=1", self.file("job.py", "while True: pass"))
+        done = self.command("run", *FLAGS, "--default-timeout=1", self.file("job.py", "while True: pass"))
         self.assertEqual(done.returncode, 124, done.stderr)
         self.assertTrue(done.stderr.rstrip(b"\n").endswith(b"[Error: Script timed out]"), done.stderr)
         self.assertEqual(self.run_script("import os; os.kill(os.getpid(), 11)").returncode, 139)
@@ -88,7 +86,7 @@ class CommandLine(unittest.TestCase):
         self.assertTrue(done.stderr.endswith(b"ZeroDivisionError: division by zero\n"), done.stderr)
 
     def test_run_of_what_can_not_be_read_says_so(self):
-        done = self.command("run", *LEVEL, self.place / "missing.py")
+        done = self.command("run", *FLAGS, self.place / "missing.py")
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(done.stdout, b"")
         self.assertIn(b"missing.py", done.stderr)
@@ -101,7 +99,7 @@ class CommandLine(unittest.TestCase):
 
     def test_run_that_is_interrupted_leaves_no_process(self):
         path = self.file("job.py", "import time\nprint('running', flush=True)\ntime.sleep(300)\n")
-        process = subprocess.Popen(self.service.command("run", *LEVEL, str(path)), env=self.service.environment(),
+        process = subprocess.Popen(self.service.command("run", *FLAGS, str(path)), env=self.service.environment(),
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         Service.bystanders.add(process.pid)
         self.addCleanup(process.stdout.close)
@@ -115,14 +113,14 @@ class CommandLine(unittest.TestCase):
         eventually(lambda: os.listdir(self.service.temp) == [], "no directory left", 5)
 
     def test_check_tries_the_sandbox_and_prints_a_table(self):
-        done = self.command("--check", *LEVEL)
+        done = self.command("--check", *FLAGS)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(b"reduced" if REDUCED else b"full", done.stdout)
         for layer in (b"syscalls", b"network", b"memory"):
             self.assertIn(layer, done.stdout)
 
     def test_check_speaks_json_too(self):
-        done = self.command("--check", "--json", *LEVEL)
+        done = self.command("--check", "--json", *FLAGS)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout)["level"], "reduced" if REDUCED else "full")
 

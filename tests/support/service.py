@@ -3,10 +3,10 @@ Callers: tests/support/contract.py and the suites that start services of their o
 Law: the production binaries, started as an operator starts them; Python's standard library and nothing else.
 
 MODE names how the service is started, for every suite alike:
-  root           as root, at the level that the machine gives
-  user           as an ordinary user (nobody, when the tests run as root)
+  root           as root, with the defaults
   root-reduced   as root with --sandbox=reduced
-  user-reduced   as an ordinary user with --sandbox=reduced
+  root-fresh     as root with --runner=fresh
+  user, user-reduced, user-fresh   the same as an ordinary user
 """
 import ctypes
 import glob
@@ -24,6 +24,7 @@ import time
 MODE = os.environ.get("MODE", "root" if os.geteuid() == 0 else "user")
 AS_ROOT = MODE.startswith("root")
 REDUCED = MODE.endswith("-reduced")
+FLAGS = ["--sandbox=reduced"] if REDUCED else ["--runner=fresh"] if MODE.endswith("-fresh") else []
 PYTHON = "/usr/bin/python3"
 # Present in the environment of every service: no script and no log line may ever show it.
 SECRET_NAME, SECRET = "PLANTED_SECRET", "planted-0f9c2b7e"
@@ -33,7 +34,7 @@ NOBODY = 65534
 SERVICE_UID = NOBODY if AS_ROOT else os.geteuid() or 50000 + os.getpid() % 10000
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
-if MODE not in ("root", "user", "root-reduced", "user-reduced"):
+if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")}:
     raise SystemExit(f"MODE={MODE}: unknown")
 if AS_ROOT and os.geteuid() != 0:
     raise SystemExit(f"MODE={MODE} needs root: configure the build directory as the user who runs the tests")
@@ -160,9 +161,8 @@ class Service:
         return [*become, self.binary, *words]
 
     def _start(self):
-        level = ["--sandbox=reduced"] if REDUCED else []
         self.process = subprocess.Popen(
-            self.command("serve", f"--workers={self.workers}", *level, *self.args),
+            self.command("serve", f"--workers={self.workers}", *FLAGS, *self.args),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment(), cwd="/")
         Service.running.add(self.process.pid)
         self.readers = [threading.Thread(target=self._read_log, daemon=True),
