@@ -3,7 +3,10 @@
 #include "supervisor/orphans.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +15,6 @@
 #include <string>
 #include <string_view>
 
-#include "common/child.h"
 #include "common/sys.h"
 
 namespace coderunner {
@@ -79,20 +81,21 @@ Result<std::size_t> end_orphans(std::span<const pid_t> spared, Deadline deadline
     std::vector<pid_t> orphans = TRY(list_children());
     std::erase_if(orphans, [&](pid_t pid) { return std::ranges::find(spared, pid) != spared.end(); });
     if (orphans.empty()) return ended;
-
-    // All are hit before one is waited for: those that fork have less time for it.
-    std::vector<Child> dying;
-    for (const pid_t pid : orphans) {
-      auto child = Child::adopt(pid);
-      if (!child) continue;  // reaped by its thread meanwhile
-      child->kill(SIGKILL);
-      dying.push_back(std::move(*child));
-    }
-    for (Child& child : dying) {
-      const auto status = child.wait(deadline);
-      if (status && *status) ++ended;
-    }
     if (deadline.passed()) return fail(Fault::kInternal, "processes of a dead worker do not end");
+
+    // All are hit before one is waited for: those that fork have less time for it. And whoever ends first is reaped
+    // first: the first process of a pid namespace ends only after every other one has been reaped (pid_namespaces(7)).
+    std::vector<UniqueFd> owners;
+    std::vector<pollfd> entries;
+    for (const pid_t pid : orphans) {
+      ::kill(pid, SIGKILL);  // a child that nobody has reaped: the pid is its own
+      owners.emplace_back(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      entries.push_back({.fd = owners.back().get(), .events = POLLIN, .revents = 0});
+    }
+    TRY(sys::poll(entries, deadline));
+    for (std::size_t i = 0; i < orphans.size(); ++i) {
+      if (entries[i].revents != 0 && ::waitpid(orphans[i], nullptr, WNOHANG | __WALL) == orphans[i]) ++ended;
+    }
   }
 }
 

@@ -14,6 +14,12 @@
 
 namespace coderunner {
 
+namespace {
+
+constexpr const char* kLeakReason = "a job left something behind";
+
+}  // namespace
+
 void Pool::State::watch(int fd, std::uint64_t tag) {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = tag}};
   // Fails only without memory or above fs.epoll.max_user_watches; the worker is then found overdue.
@@ -40,8 +46,12 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   auto heard = decode<ReadyReport>(frame.payload);
   if (!heard) return condemn(slot, heard.error().message);
   report = std::move(*heard);
-  note_leaks(slot, *report);
-  if (report->leaks > 0) return;  // it ends by itself, and is condemned when it has not done so in time
+  if (report->leaks > 0) {
+    // It ends by itself, and is condemned when it has not done so in time.
+    leaks += report->leaks;
+    slot.trouble = kLeakReason;
+    return;
+  }
   slot.was_ready = true;
   back_off.succeeded();
   trouble.clear();
@@ -49,22 +59,21 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   if (slot.state != SlotState::kReady) make_ready(index);
 }
 
-// What a worker said before a death that became known first: the reason, and a leak, which it ends after. That it was
-// ready counts no more.
-void Pool::State::hear_last_words(Slot& slot) {
-  while (slot.channel.fd() >= 0) {
-    const auto frame = slot.channel.try_receive();
-    if (!frame || !*frame) return;
-    if ((*frame)->type == FrameType::kFailed && slot.trouble.empty()) slot.trouble = (*frame)->payload;
+// What a worker said before a death that became known first: the reason, or empty. A leak is counted, since it ends
+// after one; that it was ready counts no more.
+std::string Pool::State::hear_last_words(Channel& channel) {
+  std::string reason;
+  while (channel.fd() >= 0) {
+    const auto frame = channel.try_receive();
+    if (!frame || !*frame) break;
+    if ((*frame)->type == FrameType::kFailed) reason = (*frame)->payload;
     if ((*frame)->type != FrameType::kReady) continue;
-    if (const auto heard = decode<ReadyReport>((*frame)->payload)) note_leaks(slot, *heard);
+    const auto heard = decode<ReadyReport>((*frame)->payload);
+    if (!heard || heard->leaks == 0) continue;
+    leaks += heard->leaks;
+    reason = kLeakReason;
   }
-}
-
-void Pool::State::note_leaks(Slot& slot, const ReadyReport& heard) {
-  if (heard.leaks == 0) return;
-  leaks += heard.leaks;
-  slot.trouble = "a job left something behind";
+  return reason;
 }
 
 void Pool::State::make_ready(std::size_t index) {
@@ -87,7 +96,10 @@ void Pool::State::give_back(std::size_t index, std::uint64_t generation, bool fi
   --leases;
   changed.notify_all();
   Slot& slot = slots[index];
-  if (slot.generation != generation || slot.state != SlotState::kBusy) return;  // dead meanwhile
+  if (slot.generation != generation || slot.state != SlotState::kBusy) {  // dead meanwhile
+    if (finished) hear_last_words(channel);
+    return;
+  }
   if (!finished) return condemn(slot, "its job did not come to an end");
   slot.state = SlotState::kResetting;
   slot.due = Deadline::in(config.timings.reset_limit);

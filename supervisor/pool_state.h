@@ -55,8 +55,7 @@ struct Pool::State {
   // On any thread, under the lock.
   void read_frames(std::size_t index);
   void on_frame(std::size_t index, const Frame& frame);
-  void hear_last_words(Slot& slot);
-  void note_leaks(Slot& slot, const ReadyReport& heard);
+  std::string hear_last_words(Channel& channel);
   void make_ready(std::size_t index);
   Lease lend(std::size_t index);
   void condemn(Slot& slot, std::string why);

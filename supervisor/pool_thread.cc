@@ -137,7 +137,10 @@ void Pool::State::on_death(std::size_t index, std::uint64_t generation) {
     const std::lock_guard lock(mutex);
     Slot& slot = slots[index];
     if (slot.generation != generation || !slot.child.running()) return;
-    if (slot.state != SlotState::kBusy) hear_last_words(slot);
+    if (slot.state != SlotState::kBusy) {
+      std::string reason = hear_last_words(slot.channel);
+      if (slot.trouble.empty()) slot.trouble = std::move(reason);
+    }
     child = std::move(slot.child);
     slot.channel = Channel();
     slot.state = SlotState::kDying;

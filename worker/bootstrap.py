@@ -13,7 +13,7 @@
 # What goes out on the report pipe (NUL-separated; verdict.cc reads it):
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
-#   "ended", exit status                                 warm runners, when all that can be observed has happened
+#   "ended", exit status, processor time, peak memory    warm runners, when all that can be observed has happened
 #   the stacks of all threads, as faulthandler writes them   on STACK_SIGNAL
 
 # The last real-time signal: the one a script is least likely to use (SIGRTMAX; runner.h has the same number).

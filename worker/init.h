@@ -24,10 +24,10 @@ struct InitKit {
 };
 
 // What comes through the status pipe: one of these, then for kFailed the message to the end of the pipe. kBuilt is said
-// only where a template is to fork the runner: then kEnded is the template's to say.
+// only where a template is to fork the runner: then kForked and kEnded are the template's to say.
 struct InitStatus {
-  enum class Kind : std::int32_t { kEnded = 1, kFailed = 2, kBuilt = 3 } kind;
-  std::int32_t wait_status;         // of the runner, as wait4(2) gives it
+  enum class Kind : std::int32_t { kEnded = 1, kFailed = 2, kBuilt = 3, kForked = 4 } kind;
+  std::int32_t wait_status;         // of the runner, as wait4(2) gives it; kForked: its pid, as the worker sees it
   std::uint64_t cpu_us;             // processor time of the runner and of all that it waited for
   std::uint64_t peak_memory_bytes;  // of the largest of these
 };

@@ -25,6 +25,7 @@ struct ProcessInfo {
   pid_t pid = 0;
   pid_t parent = 0;
   char state = '?';              // proc(5): R, S, D, T, Z, …
+  bool exiting = false;          // PF_EXITING: it never comes back from the kernel
   std::uint64_t threads = 0;
   std::uint64_t cpu_ticks = 0;   // user and system time of it and of the children it has waited for
   std::uint64_t start_time = 0;  // clock ticks since boot: tells a pid from its next holder

@@ -97,6 +97,22 @@ Result<void> Pump::relay_stack() {
   return stack.empty() ? Result<void>() : pass_on(err_, stack);
 }
 
+Result<void> Pump::drain_what_is_there() {
+  for (Stream* stream : {&out_, &err_}) {
+    TRY(sys::set_nonblocking(stream->fd, true));
+    for (Bytes before = stream->seen; stream->open; before = stream->seen) {
+      while (channel_.wants_write()) {
+        const Ready ready = TRY(wait(Deadline::never(), false));
+        if (ready.frame_out) TRY(channel_.flush());
+        if (ready.frame_in) TRY(hear_supervisor());
+      }
+      TRY(relay(*stream));
+      if (stream->seen == before) break;
+    }
+  }
+  return {};
+}
+
 Result<void> Pump::drain() {
   if (report_open_ && report_.size() < kMaxPayload)
     if (auto rest = sys::read_all(sandbox_.report_read.get(), kMaxPayload)) report_ += *rest;
@@ -146,7 +162,9 @@ Result<std::optional<RunOutcome>> Pump::hear_runner() {
   report_.append(buffer_, 0, *count);
   const auto ended = parse_boot_report(report_).ended;
   if (!ended) return std::nullopt;
-  return RunOutcome{RunEnd::kExited, *ended << 8, {}, {}};  // the form of wait(2)
+  const int wait_status = ended->status << 8;  // the form of wait(2)
+  return RunOutcome{RunEnd::kExited, wait_status, {},
+                    InitStatus{InitStatus::Kind::kEnded, wait_status, ended->cpu_us, ended->peak_memory_bytes}};
 }
 
 Result<void> Pump::relay(Stream& stream) {

@@ -29,7 +29,7 @@ struct RunOutcome {
   RunEnd end = RunEnd::kSandboxLost;
   int wait_status = 0;
   std::string reason;
-  std::optional<InitStatus> told{};  // kExited: the last word on the runner; a warm one may end before it comes
+  std::optional<InitStatus> told{};  // kExited: what init, or a warm runner itself, has said of it
 };
 
 // One of the script's output streams: what passed, and up to where it is sent on.
@@ -57,6 +57,8 @@ class Pump {
   static constexpr Millis kStackLimit{150};
   // When every process of the job is dead: the rest of its output.
   Result<void> drain();
+  // The same where nobody can write any more, but the pipes have not been closed yet.
+  Result<void> drain_what_is_there();
 
   // What came through the report pipe; complete after drain().
   [[nodiscard]] const std::string& report() const { return report_; }

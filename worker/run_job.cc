@@ -1,6 +1,7 @@
 // Role: see run_job.h.
 #include "worker/run_job.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -91,20 +92,27 @@ std::optional<Bytes> peak_memory(const Jail& jail, const JobWatch& watch) {
   return watch.peak() > 0 ? std::optional(watch.peak()) : std::nullopt;
 }
 
-// When this returns, no process of the job runs any more. A runner that ended by itself and left nobody behind needs
-// no killing, and its init may hold the mounts until the answer is out: to take them apart costs more than the rest.
-Result<void> settle(Sandbox& sandbox, RunOutcome& outcome, ExitReport& report) {
-  constexpr Millis kReapLimit{100};
-  if (outcome.end == RunEnd::kExited && !outcome.told) outcome.told = TRY(sandbox.await_runner(Deadline::in(kReapLimit)));
-  if (outcome.told) {
-    report.cpu_us = outcome.told->cpu_us;
-    report.peak_memory_bytes = outcome.told->peak_memory_bytes;
-    if (sandbox.only_init_left()) return {};
-  } else {
-    report.cpu_us = cpu_so_far(sandbox);
+// A warm runner tells of its end just before its exit_group(2), and nothing wakes anyone between that and its being torn
+// down: so look again and again, for the few microseconds that it takes.
+bool soon_over(const Sandbox& sandbox) {
+  constexpr timespec kPause{0, 20'000};
+  const Deadline limit = Deadline::in(Millis(5));
+  while (!sandbox.over()) {
+    if (limit.passed()) return false;
+    ::nanosleep(&kPause, nullptr);
   }
+  return true;
+}
+
+// When this returns, no process of the job will run another instruction, and all of its output has been sent. A runner
+// that ended by itself and left nobody behind needs no killing, and what it held may be taken apart when the answer is
+// out: that costs more than many a job.
+Result<void> settle(Sandbox& sandbox, Pump& pump, const RunOutcome& outcome, ExitReport& report) {
+  report.cpu_us = outcome.told ? outcome.told->cpu_us : cpu_so_far(sandbox);
+  report.peak_memory_bytes = outcome.told ? outcome.told->peak_memory_bytes : 0;
+  if (outcome.told && soon_over(sandbox)) return pump.drain_what_is_there();
   TRY(sandbox.end());
-  return {};
+  return pump.drain();
 }
 
 Result<void> refuse_job(Channel& channel, const Error& why) {
@@ -135,8 +143,7 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
   report.run_us = static_cast<std::uint64_t>(since(started).count());
 
   const auto collecting = Clock::now();
-  TRY(settle(sandbox, outcome, report));
-  TRY(pump.drain());
+  TRY(settle(sandbox, pump, outcome, report));
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
   if (const auto peak = peak_memory(jail, watch)) report.peak_memory_bytes = *peak;

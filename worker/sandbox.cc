@@ -103,7 +103,13 @@ Result<void> Sandbox::fork_warm(const Jail& jail, Template& warm, const RunnerEn
     init_.kill(SIGKILL);
     return fail(Fault::kSandbox, read_now(status_read.get()));
   }
-  return warm.fork_runner(jail, ends);
+  TRY(warm.fork_runner(jail, ends));
+  if (TRY(sys::poll({&entry, 1}, Deadline::in(kParkLimit))) == 0) return fail(Fault::kSandbox, "the template does not answer");
+  const auto forked = TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
+  if (!forked || *forked != sizeof status || status.kind != InitStatus::Kind::kForked)
+    return fail(Fault::kSandbox, "the template did not fork: " + read_now(status_read.get()));
+  runner_pid_ = status.wait_status;
+  return {};
 }
 
 Result<void> Sandbox::make_folders(const Jail& jail) {
@@ -155,18 +161,18 @@ Result<void> Sandbox::release(const JobSpec& job) {
   return {};
 }
 
-Result<std::optional<InitStatus>> Sandbox::await_runner(Deadline deadline) {
-  pollfd entry{status_read.get(), POLLIN, 0};
-  if (TRY(sys::poll({&entry, 1}, deadline)) == 0) return std::nullopt;
-  InitStatus status{};
-  const auto count = TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
-  if (!count || *count != sizeof status || status.kind != InitStatus::Kind::kEnded) return std::nullopt;
-  return status;
-}
-
-bool Sandbox::only_init_left() const {
-  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", init_.pid()));
-  return children && children->empty();
+bool Sandbox::over() const {
+  const auto childless = [](pid_t pid) {
+    const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
+    return children && children->empty();
+  };
+  if (template_pid_ > 0) {
+    const auto proc = ProcDir::open();
+    if (!proc || runner_pid_ <= 0) return false;
+    const auto runner = proc->look_up(runner_pid_);
+    if (runner && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
+  }
+  return childless(init_.pid());
 }
 
 Result<ExitStatus> Sandbox::end() {

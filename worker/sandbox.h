@@ -47,11 +47,11 @@ class Sandbox {
   // The processes below this worker that are not the script's: init, and a warm runner's template.
   [[nodiscard]] std::array<pid_t, 2> keepers() const { return {init_.pid(), template_pid_}; }
 
-  // After the runner has ended by itself: what is told of it, once it is reaped; nullopt when that takes too long.
-  Result<std::optional<InitStatus>> await_runner(Deadline deadline);
-  // Whether init is the only process left. Once the runner is reaped, whoever it left behind is a child of init's or
-  // below one (/proc/PID/task/TID/children, proc(5)). False also where that can not be seen.
-  [[nodiscard]] bool only_init_left() const;
+  // Whether no process of the job will run another instruction, though the last may not have been torn down yet, which
+  // takes a large one milliseconds: the runner is past the point of no return (PF_EXITING in proc(5)'s flags, set first
+  // of all by do_exit(); or it is gone), has one thread, and neither it nor init has a child. False also where that can
+  // not be seen.
+  [[nodiscard]] bool over() const;
 
   // Ends every process of the sandbox and reaps it; the rusage is of all of them together. The second call answers
   // what the first one did.
@@ -73,6 +73,7 @@ class Sandbox {
   std::string python_version_;
   std::optional<ExitStatus> ended_;
   pid_t template_pid_ = 0;
+  pid_t runner_pid_ = 0;  // a warm one's; the template does not reap it before it has ended
   std::optional<ReducedDirs> folders_;  // reduced level
 };
 

@@ -11,7 +11,7 @@
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # sched.h
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2                                   # linux/prctl.h, linux/seccomp.h
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
-RUNNER_ENDED, RUNNER_FAILED = 1, 2                                            # InitStatus::Kind
+RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
 WORKING_DIRECTORY = "/work"                                                   # plan.cc
 
@@ -76,8 +76,8 @@ def serve_forks(control, report_number, preload):
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
         finish()
+        exercise()
 
-    os.environ.pop("MPLBACKEND", None)
     gc.collect()
     gc.freeze()
     fields = [b"ready", ".".join(map(str, sys.version_info[:3])).encode(), ",".join(failed).encode()]
@@ -107,9 +107,37 @@ def serve_forks(control, report_number, preload):
             if descriptor != status:
                 os.close(descriptor)
         if runner:
+            tell(status, RUNNER_FORKED, runner)
             _, wait_status, usage = os.wait4(runner, 0)
             tell(status, RUNNER_ENDED, wait_status, int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * 1024)
         os.close(status)
+
+
+def exercise():
+    """Does in small what any script does, so that the pages it writes to are this process's own before the job comes:
+    each first write to a page that is shared with the template costs a fault, and there are hundreds."""
+    import gc
+    source = (
+        "import sys, os\n"
+        "class Thing:\n"
+        "    def __init__(self, value): self.value = value\n"
+        "    def __repr__(self): return f'{self.value!r:>5}'\n"
+        "def work(n):\n"
+        "    try:\n"
+        "        things = [Thing(i) for i in range(n)]\n"
+        "        table = {str(t): t for t in things}\n"
+        "        return sorted(table), sum(t.value for t in things), '%d' % n, 1.5 * n, 10 ** 30 // 7\n"
+        "    finally:\n"
+        "        pass\n"
+        "text = ', '.join(map(str, work(200)))\n"
+        "text.encode().decode().split(',')\n"
+        "try:\n"
+        "    raise ValueError(text)\n"
+        "except ValueError as error:\n"
+        "    str(error)\n")
+    for _ in range(2):
+        exec(compile(source, "script.py", "exec"), {"__name__": "exercise"})
+    gc.collect(0)
 
 
 def tell(status, kind, wait_status=0, cpu_us=0, peak_memory_bytes=0, message=""):
@@ -130,16 +158,18 @@ def quick_finish(libc, report):
     own code comes here with its exit status in hand and goes on to exit(3) with it; there `leave` tells the worker.
     Where the jump is not known how to be made, interpreters end in their own, slower way.
     """
+    import _weakref
+    import atexit
     import ctypes
+    import gc
     import os
+    import resource
     import sys
 
-    preloaded = set(sys.modules)
+    newest = next(reversed(sys.modules))
     pid = 0
 
     def finalize():
-        import atexit
-        import gc
         threading = sys.modules.get("threading")
         if threading is not None:
             threading._shutdown()
@@ -147,7 +177,7 @@ def quick_finish(libc, report):
         flushed = flush()
         sys.setswitchinterval(1e6)  # daemon threads have had their time
         gc.collect()
-        take_apart(gc)
+        take_apart()
         return 0 if flush() and flushed else -1
 
     def flush():
@@ -170,37 +200,48 @@ def quick_finish(libc, report):
 
     # In the order of CPython's finalize_modules(): what sys holds, then the script's modules, oldest first, each first
     # by letting go of it and then, if somebody holds it still, by emptying it.
-    def take_apart(gc):
-        import weakref
+    def take_apart():
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             if hasattr(sys, name):
                 setattr(sys, name, None)
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, getattr(sys, "__%s__" % name))
-        own = [name for name in sys.modules if name not in preloaded or name == "__main__"]
+        own = []  # from the end: to walk all of them would touch the pages of all their names
+        for name in reversed(sys.modules):
+            if name == newest:
+                break
+            own.append(name)
+        own.append("__main__")
+        own.reverse()
         held = []
         for name in own:
-            module = sys.modules.pop(name)
+            module = sys.modules.pop(name, None)
             try:
-                held.append(weakref.ref(module))
+                held.append(_weakref.ref(module))
             except TypeError:
                 pass
             del module
         gc.collect()
+        gc_again = False
         for reference in held:
             module = reference()
-            if module is not None and hasattr(module, "__dict__"):
+            if module is not None:
                 names = module.__dict__
                 for private in (True, False):
                     for name in list(names):
                         if name != "__builtins__" and (name[:1] == "_" and name[1:2] != "_") is private:
                             names[name] = None
+                gc_again = True
             del module
-        gc.collect()
+        if gc_again:
+            gc.collect()
 
     def leave(status, _):
         if os.getpid() == pid:
-            os.write(report, b"ended\0%d\0" % (status & 0xFF))
+            used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+            spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
+            peak = max(usage.ru_maxrss for usage in used) * 1024
+            os.write(report, b"ended\0%d\0%d\0%d\0" % (status & 0xFF, spent, peak))
         os._exit(status & 0xFF)
 
     finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)

@@ -23,7 +23,12 @@ void pass_verdict(const Evidence& evidence, ExitReport& report);
 struct BootReport {
   std::string version;
   std::optional<ExceptionInfo> exception;
-  std::optional<std::uint8_t> ended;  // what exit(3) was given, as wait(2) would show it
+  struct Ended {
+    std::uint8_t status = 0;              // what exit(3) was given, as wait(2) would show it
+    std::uint64_t cpu_us = 0;             // of the runner and of the children that it waited for
+    std::uint64_t peak_memory_bytes = 0;  // of the largest of these
+  };
+  std::optional<Ended> ended;
 };
 BootReport parse_boot_report(std::string_view bytes);
 

@@ -2,7 +2,7 @@
 Callers: meson test, once a mode of starting the service.
 """
 from contract import ServiceTest, main
-from service import FLAGS, REDUCED
+from service import REDUCED, RUNNER
 
 MEMBERS = {"verdict", "signal", "limit", "exception", "truncated", "stdout_bytes", "stderr_bytes", "artifacts_skipped",
            "denied", "usage", "limits", "runner", "sandbox"}
@@ -47,7 +47,7 @@ class Detail(ServiceTest):
                          ({"stdout": False, "stderr": False}, 8, 0))
         self.assertEqual((run["artifacts_skipped"], run["denied"], run["exception"]), ([], [], None))
         self.assertEqual(run["sandbox"], "reduced" if REDUCED else "full")
-        self.assertEqual(run["runner"], "fresh" if "--runner=fresh" in FLAGS else "warm")
+        self.assertEqual(run["runner"], RUNNER)
         self.assertEqual(run["limits"], {"timeout_s": 60, "memory_bytes": 256 << 20})
 
     def test_without_it_or_with_false_there_are_four_members(self):

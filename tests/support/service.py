@@ -25,12 +25,14 @@ MODE = os.environ.get("MODE", "root" if os.geteuid() == 0 else "user")
 AS_ROOT = MODE.startswith("root")
 REDUCED = MODE.endswith("-reduced")
 FLAGS = ["--sandbox=reduced"] if REDUCED else ["--runner=fresh"] if MODE.endswith("-fresh") else []
+# What jobs run on once the service is warm; namespaces, and so the full level, are needed for it.
+RUNNER = "fresh" if FLAGS else "warm"
 PYTHON = "/usr/bin/python3"
 # Present in the environment of every service: no script and no log line may ever show it.
 SECRET_NAME, SECRET = "PLANTED_SECRET", "planted-0f9c2b7e"
 NOBODY = 65534
-# Whom a service runs as. Root plays an ordinary user by a number of its own for each suite: the limit on processes counts
-# a whole user (setrlimit(2), RLIMIT_NPROC), and suites run side by side.
+# Whom a service runs as. Root plays an ordinary user by a number of its own for each suite: the limit on processes
+# counts a whole user (setrlimit(2), RLIMIT_NPROC), and suites run side by side.
 SERVICE_UID = NOBODY if AS_ROOT else os.geteuid() or 50000 + os.getpid() % 10000
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
@@ -255,8 +257,12 @@ class Service:
         return eventually(same_twice, "a census that stays")
 
     def remember(self):
-        """Takes the census that the end is compared with; a first request has opened what is opened lazily."""
-        self.post({"script": "pass"})
+        """Takes the census that the end is compared with, once jobs run as they will from then on: the first ones start
+        afresh while templates are still importing, and a first request opens what is opened lazily."""
+        def all_warm():
+            runs = [self.post({"script": "pass", "detail": True}).json["run"] for _ in range(2 * self.workers)]
+            return {run["runner"] for run in runs} == {RUNNER}
+        eventually(all_warm, f"{RUNNER} runners", 60)
         self.baseline = self.settled_census()
 
     def check_nothing_leaked(self):
