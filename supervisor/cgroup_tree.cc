@@ -46,7 +46,8 @@ Result<void> hand_over(const std::string& directory, const Account& account) {
     }
   }
   for (const std::string& path : paths) {
-    TRY(sys::retry(fmt::format("chown(\"{}\")", path), [&] { return ::chown(path.c_str(), account.uid, account.gid); }));
+    const std::string what = fmt::format("chown(\"{}\")", path);
+    TRY(sys::retry(what, [&] { return ::chown(path.c_str(), account.uid, account.gid); }));
   }
   return {};
 }

@@ -213,7 +213,8 @@ Result<std::string> find_packages(const InterpreterRequest& request) {
   if (!request.packages.empty()) {
     const fs::path real = fs::canonical(request.packages, error);
     if (error || !fs::is_directory(real, error)) {
-      return fail(Fault::kInternal, fmt::format("--packages: {} is not a directory that can be read", request.packages));
+      return fail(Fault::kInternal,
+                  fmt::format("--packages: {} is not a directory that can be read", request.packages));
     }
     return real.string();
   }

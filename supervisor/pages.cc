@@ -25,7 +25,7 @@ std::string sandbox_json(const ReadyReport& report) {
 }  // namespace
 
 HttpReply make_health_page(const PoolHealth& health, std::string_view version) {
-  const bool able = health.ready + health.busy > 0;
+  const bool able = health.ready + health.busy + health.resetting > 0;
   const std::string_view status = health.draining ? "draining" : able ? "healthy" : "starting";
   HttpReply reply;
   reply.status = able && !health.draining ? 200 : 503;

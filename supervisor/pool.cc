@@ -197,7 +197,8 @@ PoolHealth Pool::health() const {
   PoolHealth health;
   health.ready = state.count(SlotState::kReady);
   health.busy = state.count(SlotState::kBusy);
-  health.starting = state.slots.size() - health.ready - health.busy;
+  health.resetting = state.count(SlotState::kResetting);
+  health.starting = state.slots.size() - health.ready - health.busy - health.resetting;
   health.queued = state.queue.size();
   health.queued_bytes = state.queue.bytes();
   health.births = state.births;

@@ -66,7 +66,10 @@ struct PoolConfig {
 };
 
 struct PoolHealth {
-  std::size_t ready = 0, busy = 0, starting = 0;
+  std::size_t ready = 0;
+  std::size_t busy = 0;       // on loan
+  std::size_t resetting = 0;  // cleaning up after a job, ready again soon
+  std::size_t starting = 0;   // all others
   std::size_t queued = 0;
   Bytes queued_bytes = 0;
   std::uint64_t births = 0;                 // workers started since the service began

@@ -167,7 +167,9 @@ Result<RunRequest> make_command_request(const Settings& settings, std::string st
   request.files.push_back({std::string(kScriptName), std::move(script), false});
   if (!is_utf8(request.files[0].content)) return refuse_usage(fmt::format("{}: not UTF-8", settings.run_script));
 
-  if (settings.run_inputs.size() > limits.files) return refuse_usage(fmt::format("--input: at most {} files", limits.files));
+  if (settings.run_inputs.size() > limits.files) {
+    return refuse_usage(fmt::format("--input: at most {} files", limits.files));
+  }
   Bytes total = 0;
   for (const std::string& path : settings.run_inputs) {
     const std::string name = std::filesystem::path(path).filename();
@@ -181,7 +183,9 @@ Result<RunRequest> make_command_request(const Settings& settings, std::string st
     std::string content = TRY(read_input(path, limits.file_bytes));
     total += content.size();
     request.files.push_back({target, std::move(content), true});
-    if (total > limits.files_bytes) return refuse_usage(fmt::format("--input: more than {} bytes together", limits.files_bytes));
+    if (total > limits.files_bytes) {
+      return refuse_usage(fmt::format("--input: more than {} bytes together", limits.files_bytes));
+    }
   }
   return request;
 }

@@ -188,10 +188,10 @@ constexpr SettingRow kRows[] = {
      set_list<&S::trusted_proxies, kAddresses>},
 
     {"runner", "warm|fresh", "warm", kSandbox,
-     "warm: forked from an interpreter that has imports done; fresh: started anew for each job",
+     "a job's Python: forked with imports done, or started anew",
      set_choice<&S::runner, kRunners>},
     {"preload", kTakesList, "common modules", kSandbox,
-     "modules that warm runners have imported; a ? behind a name: if it is installed; none: none", set_preload},
+     "what warm runners have imported; \"numpy?\": if installed; or none", set_preload},
     {"python", "PATH", "first usable", kSandbox, "the interpreter", set_path<&S::python>},
     {"packages", "DIR", "first usable", kSandbox, "the site-packages folder that scripts see",
      set_path<&S::packages>},

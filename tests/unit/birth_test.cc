@@ -50,7 +50,9 @@ TEST_CASE("the parent's own signal mask is as it was") {
   const auto born = start_worker(test::test_worker_program(), script.setup());
   CHECK(born.has_value());
   ::pthread_sigmask(SIG_SETMASK, nullptr, &after);
-  for (int signal = 1; signal < SIGRTMAX; ++signal) CHECK(::sigismember(&before, signal) == ::sigismember(&after, signal));
+  for (int signal = 1; signal < SIGRTMAX; ++signal) {
+    CHECK(::sigismember(&before, signal) == ::sigismember(&after, signal));
+  }
 }
 
 TEST_CASE("a program that can not be executed is named, with its cure") {

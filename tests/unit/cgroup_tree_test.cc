@@ -96,7 +96,10 @@ class PlayedKernel {
 };
 
 // Root gives the files away, everybody else keeps them.
-Account account() { return ::geteuid() == 0 ? Account{"other", 54321, 54321} : Account{"self", ::geteuid(), ::getegid()}; }
+Account account() {
+  if (::geteuid() == 0) return {"other", 54321, 54321};
+  return {"self", ::geteuid(), ::getegid()};
+}
 
 uid_t owner(const std::string& path) {
   struct stat info {};
@@ -251,7 +254,8 @@ TEST_CASE("the own group is found in every kind of container") {
       {"1 1 0:1 / /cg/memory rw - cgroup cgroup rw,memory\n", "4:memory:/a/b\n", "memory", "/cg/memory/a/b"},
       {"1 1 0:1 / /cg/memory rw - cgroup cgroup rw,memory\n", "4:memory:/\n", "memory", "/cg/memory"},
       // docker on v1 without a cgroup namespace: the mount shows the container's group
-      {"1 1 0:1 /docker/1 /cg/memory ro - cgroup cgroup rw,memory\n", "4:memory:/docker/1/x\n", "memory", "/cg/memory/x"},
+      {"1 1 0:1 /docker/1 /cg/memory ro - cgroup cgroup rw,memory\n", "4:memory:/docker/1/x\n", "memory",
+       "/cg/memory/x"},
       {"1 1 0:1 /docker/1 /cg/memory ro - cgroup cgroup rw,memory\n", "4:memory:/else\n", "memory", "/cg/memory"},
       // with one, seen from outside of its root
       {"1 1 0:1 / /cg rw - cgroup2 cgroup rw\n", "0::/../other\n", "", "/cg"},

@@ -61,7 +61,8 @@ TEST_CASE("an interpreter says its version, its prefixes and the libraries that 
   CHECK(fs::exists(facts->real_executable));
   CHECK(has(facts->prefixes, "/usr"));
   CHECK_FALSE(facts->search_path.empty());
-  CHECK(std::ranges::any_of(facts->libraries, [](const std::string& path) { return path.find("libc.so") != path.npos; }));
+  const auto is_libc = [](const std::string& path) { return path.find("libc.so") != path.npos; };
+  CHECK(std::ranges::any_of(facts->libraries, is_libc));
 }
 
 TEST_CASE("what is no usable Python is refused with the reason") {
@@ -109,13 +110,14 @@ TEST_CASE("versions from 3.8 on are accepted, newer ones than are tried with a n
   }
 }
 
-TEST_CASE("a prefix of its own is shown, one that is somebody's home only in parts, and links with what they stand for") {
+TEST_CASE("a prefix of its own is shown, somebody's home only in parts, and links with what they stand for") {
   const Place place;
   const std::string python = place.path() + "/python", lib = python + "/lib";
   fs::create_directories(lib);
   fs::create_directory_symlink(python, place.path() + "/link");
   InterpreterFacts facts;
-  facts.prefixes = {python, place.path() + "/link", python + "/", "/", "/root", "/home/someone", "relative", place.path() + "/missing"};
+  facts.prefixes = {python,  place.path() + "/link", python + "/", "/",
+                    "/root", "/home/someone",        "relative",   place.path() + "/missing"};
   facts.search_path = {lib, "/home"};
   facts.libraries = {lib + "/libx.so"};
   const Strings paths = derive_read_only_paths(facts);

@@ -40,7 +40,8 @@ TEST_CASE("a job arrives whole and in order") {
   RunRequest request;
   request.job.entry_point = "pkg/main.py";
   request.job.timeout_ms = 60'000;
-  request.files = {{"pkg/main.py", "m", false}, {"empty.txt", "", false}, {"input/big", std::string(150'000, 'b'), true}};
+  request.files = {
+      {"pkg/main.py", "m", false}, {"empty.txt", "", false}, {"input/big", std::string(150'000, 'b'), true}};
   request.stdin_bytes = std::string(70'000, 's');
   const Outcome outcome = converse("job\nstarted\nsay-job\nexit 0", request);
   REQUIRE(outcome.report.has_value());
@@ -178,7 +179,8 @@ TEST_CASE("the end of the grace period is told to the worker once, and its repor
 TEST_CASE("a worker that does not end its job in time is given up") {
   RunRequest request = simple_request();
   request.job.timeout_ms = 1;
-  for (const char* const conversation : {"job\nhang", "job\nstarted\nstdout x\nhang", "job\nstarted\nartifact-head a 3\nhang"}) {
+  for (const char* const conversation :
+       {"job\nhang", "job\nstarted\nstdout x\nhang", "job\nstarted\nartifact-head a 3\nhang"}) {
     CAPTURE(conversation);
     const WorkerScript script(fmt::format("once @/first\nready\n{}\notherwise\nready\njob\n", conversation));
     Pool pool(script.config());
