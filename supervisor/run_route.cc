@@ -79,7 +79,7 @@ void RunRoute::log_end(AuditRecord record, const HttpRequest& http, const ExitRe
   record.event = report.verdict == Verdict::kInternalError ? AuditEvent::kError : AuditEvent::kCompleted;
   record.duration = since(http.arrived);
   record.exit_code = report.exit_code;
-  record.error = report.reason;
+  record.error = report.artifacts_refused ? "artifacts refused: above their limit" : report.reason;
   audit_.write(record);
 }
 

@@ -76,7 +76,11 @@ Result<void> write_bootstrap(const JailPlan& plan) {
 }
 
 Result<RlimitFacts> rlimit_facts(const Jail& jail) {
-  RlimitFacts facts{jail.plan.level, jail.cgroup_counts_memory() ? MemoryAccount::kCgroup : MemoryAccount::kNone, 0};
+  const std::uint64_t keepers = jail.setup.runner == RunnerMode::kWarm ? 3 : 2;  // the worker, init, the template
+  RlimitFacts facts{.level = jail.plan.level,
+                    .memory = jail.cgroup_counts_memory() ? MemoryAccount::kCgroup : MemoryAccount::kNone,
+                    .other_tasks = keepers,
+                    .pids_cgroup = jail.cgroup && jail.cgroup->limits_processes()};
   if (!nproc_is_per_namespace(jail.plan.level)) facts.other_tasks = TRY(count_user_tasks(::getuid()));
   return facts;
 }
@@ -105,7 +109,7 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
                     jail.cgroup_counts_memory() ? jail.cgroup->detail()
                                                 : "watched from outside, with an address-space limit behind it"});
   layers.push_back({"processes", true,
-                    jail.cgroup && jail.cgroup->limits_processes() ? "pids cgroup and RLIMIT_NPROC" : "RLIMIT_NPROC"});
+                    jail.cgroup && jail.cgroup->limits_processes() ? "pids cgroup" : "RLIMIT_NPROC"});
   return layers;
 }
 
@@ -123,6 +127,9 @@ Result<Jail> build_jail(WorkerSetup setup) {
     if (!tried && setup.sandbox == SandboxMode::kStrict)
       return fail(Fault::kSandbox, fmt::format("the full sandbox is not to be had here: {}", why_reduced));
   }
+  // What loses its parent comes here: at the reduced level all of a job's processes, at the full one a runner whose
+  // template has died.
+  TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1); }));
   // The cgroup's files are opened while their paths can still be seen.
   if (!setup.cgroup_dirs.empty()) {
     jail.cgroup = TRY(JobCgroup::open(setup.cgroup_dirs));
@@ -133,7 +140,6 @@ Result<Jail> build_jail(WorkerSetup setup) {
   } else {
     jail.plan = make_plan(setup, SandboxLevel::kReduced, job_directory, links);
     TRY(write_bootstrap(jail.plan));
-    TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1); }));
   }
   jail.setup = std::move(setup);
   jail.landlock_abi = query_landlock_abi().value_or(0);

@@ -21,7 +21,6 @@ namespace coderunner {
 
 namespace {
 
-constexpr rlim_t kHelpers = 8;  // the worker, init, the template and those on their way out
 constexpr rlim_t kMessageQueues = 819'200;  // the kernel's own default (include/uapi/linux/resource.h)
 
 // The number after `field` in a /proc/<pid>/status, whose lines read "Uid:\t1000\t1000\t1000\t1000".
@@ -39,7 +38,7 @@ std::optional<std::uint64_t> status_field(std::string_view status, std::string_v
 
 RlimitPlan plan_rlimits(const Limits& limits, const RlimitFacts& facts) {
   const bool full = facts.level == SandboxLevel::kFull;
-  const rlim_t tasks = facts.other_tasks + limits.processes + (full ? kHelpers : 0);
+  const rlim_t tasks = facts.other_tasks + limits.processes;
   RlimitPlan plan{
       {RLIMIT_CORE, "core", 0, 0, "a crash leaves no file"},
       {RLIMIT_FSIZE, "fsize", limits.scratch_bytes, limits.scratch_bytes, "one file can not exceed the scratch space"},
@@ -48,11 +47,13 @@ RlimitPlan plan_rlimits(const Limits& limits, const RlimitFacts& facts) {
        "queues are kernel memory, and outlive the job where there is no ipc namespace"},
       {RLIMIT_NICE, "nice", 0, 0, "no higher priority"},
       {RLIMIT_NOFILE, "nofile", limits.descriptors, limits.descriptors, "descriptors are kernel memory"},
-      {RLIMIT_NPROC, "nproc", tasks, tasks, "fork bombs end here where there is no pids cgroup"},
       {RLIMIT_RTPRIO, "rtprio", 0, 0, "no real-time scheduling"},
       {RLIMIT_SIGPENDING, "sigpending", 1024, 1024, "queued signals and timers are kernel memory"},
       {RLIMIT_STACK, "stack", 8 * kMiB, RLIM_INFINITY, "the usual size of a thread's stack; raising it stays allowed"},
   };
+  // A cgroup counts exactly. Where this limit counts the user's other processes too, it would let one job starve another.
+  if (!facts.pids_cgroup)
+    plan.push_back({RLIMIT_NPROC, "nproc", tasks, tasks, "fork bombs end here where there is no pids cgroup"});
   if (facts.memory == MemoryAccount::kNone) {
     // Far above the limit, because reserved pages are not used ones: numpy's threads and Python's arenas reserve GiBs
     // which they never touch. The worker watches what is really used.

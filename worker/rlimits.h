@@ -29,8 +29,10 @@ enum class MemoryAccount : std::uint8_t { kCgroup, kNone };
 struct RlimitFacts {
   SandboxLevel level = SandboxLevel::kFull;
   MemoryAccount memory = MemoryAccount::kCgroup;
-  // Tasks that RLIMIT_NPROC counts besides the job's: count_user_tasks() unless nproc_is_per_namespace().
+  // Tasks that RLIMIT_NPROC counts besides the job's: the worker and its helpers where nproc_is_per_namespace(), else
+  // count_user_tasks().
   std::uint64_t other_tasks = 0;
+  bool pids_cgroup = false;  // counts this job alone
 };
 
 RlimitPlan plan_rlimits(const Limits& limits, const RlimitFacts& facts);

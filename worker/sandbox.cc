@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <array>
 
@@ -19,6 +20,7 @@
 namespace coderunner {
 namespace {
 
+constexpr Millis kReapEvery{20};
 constexpr Millis kEndLimit{10'000};  // a kill that has no effect for so long is a broken machine
 
 std::unexpected<Error> failed(SetupStep step, const Error& error) {
@@ -179,7 +181,13 @@ Result<ExitStatus> Sandbox::end() {
   if (ended_) return *ended_;
   init_.kill(SIGKILL);
   // At the full level the kernel ends the whole namespace before it lets init end (pid_namespaces(7)).
-  const auto status = TRY(init_.wait(Deadline::in(kEndLimit)));
+  // It waits for them to be reaped, too: init does that, or the template, or when that is lost, this process.
+  const Deadline limit = Deadline::in(kEndLimit);
+  auto status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
+  while (!status && !limit.passed()) {
+    if (runner_pid_ > 0) ::waitpid(runner_pid_, nullptr, WNOHANG);
+    status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
+  }
   if (!status) return fail(Fault::kSandbox, "the job's init does not end");
   if (folders_) TRY(kill_descendants(KillScope{}));
   ended_ = *status;

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from contract import ServiceTest, main
-from service import Service, alive, descendants, eventually, process_name, stat_fields
+from service import RUNNER, Service, alive, descendants, eventually, process_name, stat_fields
 
 SPIN = {"script": "while True: pass", "timeout_s": 60}
 REASON = "[Internal execution error] "
@@ -81,8 +81,7 @@ class Deaths(ServiceTest):
     def test_a_killed_first_process_of_a_sandbox_is_our_fault(self):
         answer = self.start(SPIN)
         spinning = self.service.spinning()
-        init = int(stat_fields(spinning)[1])
-        self.assertNotIn(init, self.service.worker_pids())
+        init, = (pid for pid in descendants(self.worker_above(spinning)) if process_name(pid).startswith("coderunner-work"))
         os.kill(init, signal.SIGKILL)
         result = answer.result()
         self.assertEqual((result.status, result.json["exit_code"]), (200, -1), result)
@@ -91,14 +90,27 @@ class Deaths(ServiceTest):
         self.assert_recovered()
 
     def test_killed_parked_interpreters_are_replaced_unseen(self):
-        def parked():
-            return {pid for pid in descendants(self.service.process.pid) if process_name(pid).startswith("python")}
+        parked = self.service.runners
         for _ in range(3):
             before = eventually(lambda: len(parked()) == 2 and parked(), "two parked interpreters")
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
             eventually(lambda: len(parked()) == 2 and not parked() & before, "two others", 20)
             self.assert_recovered()
+
+
+    def test_killed_templates_cost_no_job_and_are_replaced(self):
+        if not self.service.templates():
+            self.assertEqual(RUNNER, "fresh", "warm runners have templates")
+            return
+        for _ in range(2):
+            before = eventually(lambda: len(self.service.templates()) == 2 and self.service.templates(), "two templates", 30)
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+                self.assert_still_serves()
+            eventually(lambda: not self.service.templates() & before, "the killed ones gone", 5)
+            self.assert_recovered()
+        eventually(lambda: self.service.post({"script": "", "detail": True}).json["run"]["runner"] == "warm", "a warm run", 30)
 
 
 class Supervisor(unittest.TestCase):

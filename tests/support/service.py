@@ -229,11 +229,23 @@ class Service:
         return [child for child in descendants(pid)
                 if (stat_fields(child) or "00")[1] == str(pid) and process_name(child).startswith("coderunner-work")]
 
+    def templates(self):
+        """Pids of the interpreters that warm runners are forked from: the only ones that a worker starts itself."""
+        workers = {str(pid) for pid in self.worker_pids()}
+        return {pid for pid in descendants(self.process.pid)
+                if process_name(pid).startswith("python") and (stat_fields(pid) or "00")[1] in workers}
+
+    def runners(self):
+        """Pids of the interpreters that run jobs or wait for them, and of what these have started."""
+        templates = self.templates()
+        return {pid for pid in descendants(self.process.pid)
+                if process_name(pid).startswith("python") and pid not in templates}
+
     def spinning(self):
         """The pid of the job's process that computes without end, once it does."""
         def busiest():
-            best = max(descendants(self.process.pid), key=cpu_seconds, default=0)
-            return best if best and process_name(best).startswith("python") and cpu_seconds(best) > 0.3 else 0
+            best = max(self.runners(), key=cpu_seconds, default=0)
+            return best if best and cpu_seconds(best) > 0.3 else 0
         return eventually(busiest, "a script that computes", 20)
 
     def census(self):

@@ -49,7 +49,7 @@ TEST_CASE("the plan follows the limits and the level") {
   const RlimitPlan reduced = plan_rlimits(limits, {.level = SandboxLevel::kReduced, .other_tasks = 100});
   CHECK(find(full, "nofile")->hard == 333);
   CHECK(find(full, "fsize")->hard == 5 * kMiB);
-  CHECK(find(full, "nproc")->hard == 52);
+  CHECK(find(full, "nproc")->hard == 44);
   CHECK(find(reduced, "nproc")->hard == 144);
   CHECK(find(full, "msgqueue")->hard > 0);
   CHECK(find(reduced, "msgqueue")->hard == 0);

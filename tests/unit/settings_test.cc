@@ -304,7 +304,7 @@ TEST_CASE("the help text has a line for every setting, with its default, and fit
     CHECK(line.size() <= 120);
   }
   for (const std::string_view name : {"--config", "--version", "--help", "run SCRIPT", "--check"}) CHECK(contains(help, name));
-  for (const std::string_view name : {"warm", "--preload", "host]"}) CHECK_FALSE(contains(help, name));
+  for (const std::string_view name : {"host]"}) CHECK_FALSE(contains(help, name));
 }
 
 TEST_CASE("--check is a command of its own, with settings and --json") {
