@@ -14,6 +14,7 @@ class Health(ServiceTest):
     workers = 2
 
     def test_an_idle_service_is_healthy(self):
+        eventually(self.service.idle, "an idle service")
         answer = self.service.request("GET", "/api/health")
         self.assertEqual((answer.status, answer.headers["Content-Type"].split(";")[0]), (200, "application/json"))
         health = answer.json

@@ -45,13 +45,16 @@ assert os.system("exit 4") == 4 << 8)PY"},
     {"multiprocessing", true, R"PY(
 import multiprocessing as mp, operator
 from multiprocessing import shared_memory
-for how in ("fork", "spawn", "forkserver"):
+for how in ("fork", "spawn"):
     with mp.get_context(how).Pool(2) as pool:
         assert pool.map(operator.neg, range(4)) == [0, -1, -2, -3], how
 m = shared_memory.SharedMemory(create=True, size=64); m.buf[0] = 7; m.close(); m.unlink()
 s = mp.Semaphore(1); assert s.acquire() and not s.acquire(block=False); s.release()
 a, b = mp.Pipe(); a.send([1]); assert b.recv() == [1]
 q = mp.SimpleQueue(); q.put(1); assert q.get() == 1)PY"},
+    {"multiprocessing by a fork server, which listens on a Unix socket", false, R"PY(
+import multiprocessing as mp, operator
+with mp.get_context("forkserver").Pool(2) as pool: assert pool.map(operator.neg, range(3)) == [0, -1, -2])PY"},
     {"asyncio", false, R"PY(
 import asyncio, sys
 async def serve(r, w):
