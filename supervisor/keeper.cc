@@ -15,8 +15,8 @@
 #include <string_view>
 #include <thread>
 
+#include "common/file_tree.h"
 #include "common/sys.h"
-#include "supervisor/remove_tree.h"
 
 namespace coderunner {
 

@@ -17,7 +17,6 @@
 #include "common/sys.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/drop_user.h"
-#include "supervisor/remove_tree.h"
 
 namespace coderunner {
 

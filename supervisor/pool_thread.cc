@@ -8,9 +8,9 @@
 
 #include <array>
 
+#include "common/file_tree.h"
 #include "supervisor/orphans.h"
 #include "supervisor/pool_state.h"
-#include "supervisor/remove_tree.h"
 
 namespace coderunner {
 

@@ -160,7 +160,8 @@ Result<std::vector<NamedFile>> read_files(JsonValue value, std::string_view fiel
   std::vector<NamedFile> files;
   const auto read_one = [&](std::string_view name, JsonValue file) -> Result<void> {
     if (files.size() == limits.files) return refuse(field, fmt::format("too many files, at most {}", limits.files));
-    files.push_back({name, TRY(read_file(file, [&] { return entry_label(field, name); }))});
+    FileValue content = TRY(read_file(file, [&] { return entry_label(field, name); }));
+    files.push_back({name, std::move(content)});
     return {};
   };
   TRY(each_member(value.get_object(), read_one));

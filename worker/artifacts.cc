@@ -15,7 +15,7 @@
 
 #include "common/frame.h"
 #include "common/sys.h"
-#include "worker/directory.h"
+#include "common/directory.h"
 
 namespace coderunner {
 namespace {

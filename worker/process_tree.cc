@@ -18,7 +18,7 @@
 #include <utility>
 
 #include "common/sys.h"
-#include "worker/directory.h"
+#include "common/directory.h"
 
 namespace coderunner {
 namespace {

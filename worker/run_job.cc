@@ -11,7 +11,7 @@
 #include "common/sys.h"
 #include "common/wire.h"
 #include "worker/artifacts.h"
-#include "worker/file_tree.h"
+#include "common/file_tree.h"
 #include "worker/memory_watch.h"
 #include "worker/process_tree.h"
 #include "worker/pump.h"

@@ -9,8 +9,8 @@
 #include <algorithm>
 
 #include "common/sys.h"
-#include "worker/directory.h"
-#include "worker/file_tree.h"
+#include "common/directory.h"
+#include "common/file_tree.h"
 
 namespace coderunner {
 namespace {

@@ -14,7 +14,7 @@
 #include <stdexcept>
 
 #include "common/sys.h"
-#include "worker/file_tree.h"
+#include "common/file_tree.h"
 
 namespace coderunner::test {
 namespace {

@@ -1,5 +1,5 @@
 // Role: tests of worker/directory.h.
-#include "worker/directory.h"
+#include "common/directory.h"
 
 #include <dirent.h>
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
 // Role: tests of worker/file_tree.h.
-#include "worker/file_tree.h"
+#include "common/file_tree.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>

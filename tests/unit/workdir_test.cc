@@ -10,7 +10,7 @@
 
 #include "tests/support/forked.h"
 #include "tests/support/scratch_dir.h"
-#include "worker/directory.h"
+#include "common/directory.h"
 
 namespace coderunner {
 namespace {

@@ -1,5 +1,5 @@
 // Role: remove_tree and disk_use. See file_tree.h.
-#include "worker/file_tree.h"
+#include "common/file_tree.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "common/sys.h"
-#include "worker/directory.h"
+#include "common/directory.h"
 
 namespace coderunner {
 namespace {
@@ -114,7 +114,8 @@ class DiskWalk {
       : device_(device), stop_bytes_(stop_bytes), stop_inodes_(stop_inodes) {}
 
   Result<DiskUse> run(UniqueFd at, ino_t root) {
-    path_.push_back(Level{root, TRY(measure(at.get()))});
+    std::vector<std::string> pending = TRY(measure(at.get()));
+    path_.push_back(Level{root, std::move(pending)});
     while (!over()) {
       if (!path_.back().pending.empty()) {
         TRY(visit_next(at));
@@ -196,6 +197,15 @@ Result<void> remove_tree(int parent, const std::string& name, Deadline deadline)
   TRY(TreeRemover(top->get(), device, deadline).run());
   if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || sys::last_errno() == ENOENT) return {};
   return std::unexpected(entry_error("rmdir", name));
+}
+
+Result<void> remove_tree(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == path.npos || slash == 0) return fail(Fault::kInternal, fmt::format("remove_tree: {}: not below a folder", path));
+  const auto parent = sys::open(path.substr(0, slash), O_RDONLY | O_DIRECTORY);
+  if (!parent && sys::last_errno() == ENOENT) return {};
+  if (!parent) return std::unexpected(parent.error());
+  return remove_tree(parent->get(), path.substr(slash + 1));
 }
 
 Result<DiskUse> disk_use(int directory, Bytes stop_above_bytes, std::uint64_t stop_above_inodes) {

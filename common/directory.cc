@@ -1,5 +1,5 @@
 // Role: getdents64(2), openat(2), fstatat(2) for one directory. See directory.h.
-#include "worker/directory.h"
+#include "common/directory.h"
 
 #include <dirent.h>
 #include <errno.h>

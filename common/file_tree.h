@@ -1,5 +1,6 @@
 // Role: whole trees of files: removing one, measuring one.
-// Callers: workdir.cc (removal), run_job.cc (the disk use of a running job at the reduced level).
+// Callers: workdir.cc, pool_thread.cc and keeper.cc (removal), run_job.cc (the disk use of a running job at the reduced
+// level).
 // Law: never follows a symbolic link, never leaves the file system it began on; memory and descriptors stay bounded
 // whatever the depth and width of the tree.
 #pragma once
@@ -16,6 +17,9 @@ namespace coderunner {
 // permissions are given them back first. Entries may vanish meanwhile. What lies on another file system is an error,
 // and so is a tree that is not gone at the deadline (someone keeps filling it).
 Result<void> remove_tree(int parent, const std::string& name, Deadline deadline = Deadline::in(Millis(60'000)));
+
+// The same by path; the folders above it are trusted.
+Result<void> remove_tree(const std::string& path);
 
 struct DiskUse {
   Bytes bytes = 0;           // allocated (st_blocks), so a sparse file counts what it takes; hard links count once
