@@ -1,0 +1,95 @@
+// Role: the shape of a jail at either level, as data; the words a parked interpreter is given.
+#include "worker/plan.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "worker/runner.h"
+
+namespace coderunner {
+namespace {
+
+using namespace std::string_literals;
+
+WorkerSetup make_setup() {
+  WorkerSetup setup;
+  setup.index = 3;
+  setup.python = "/opt/python/bin/python3";
+  setup.read_only_paths = {"/usr", "/lib", "/opt/python"};
+  setup.temp_dir = "/tmp/coderunner-x";
+  setup.packages = "/srv/site:packages";
+  setup.preload = {"json", "numpy?"};
+  return setup;
+}
+
+std::string variable(const std::vector<std::string>& environment, const std::string& name) {
+  for (const std::string& entry : environment)
+    if (entry.starts_with(name + "=")) return entry.substr(name.size() + 1);
+  return "absent";
+}
+
+TEST_CASE("the full level's tree holds what is listed, links as links, and nothing twice") {
+  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, "/unused", {{"/lib", "usr/lib"}});
+  std::set<std::string> targets;
+  for (const MountRow& row : plan.root) {
+    CAPTURE(row.target);
+    CHECK(row.target.starts_with('/'));
+    CHECK(targets.insert(row.target).second);
+    CHECK_FALSE(row.why.empty());
+    if (row.target == "/usr") CHECK(row.kind == MountKind::kReadOnlyBind);
+    if (row.target == "/lib") CHECK(row.kind == MountKind::kSymlink);
+    if (row.target == "/lib") CHECK(row.source == "usr/lib");
+  }
+  for (const char* target : {"/usr", "/opt/python", "/dev/null", "/etc/passwd", "/proc"}) CHECK(targets.contains(target));
+  for (const char* target : {"/", "/home", "/root", "/etc", "/sys", "/dev"}) CHECK_FALSE(targets.contains(target));
+  for (const ScratchRow& row : plan.scratch) CHECK(targets.contains(row.target));  // there is something to mount on
+}
+
+TEST_CASE("the environment is the contract's, and what bootstrap.py takes away again") {
+  for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced}) {
+    const JailPlan plan = make_plan(make_setup(), level, "/tmp/coderunner-x/worker-3", {});
+    CHECK(plan.environment.size() == 8);
+    CHECK(variable(plan.environment, "HOME") == plan.working_directory);
+    CHECK(variable(plan.environment, "LANG") == "C.UTF-8");
+    CHECK(variable(plan.environment, "PYTHONIOENCODING") == "utf-8");
+    CHECK(variable(plan.environment, "PYTHONUNBUFFERED") == "1");
+    CHECK(variable(plan.environment, "PYTHONPATH") == plan.boot_directory);
+    CHECK(variable(plan.environment, "CODERUNNER_PARK") == "3:1023:fresh:" + plan.boot_directory + ":/srv/site:packages");
+    CHECK(plan.argv == std::vector<std::string>{"/opt/python/bin/python3", "-X", "utf8", "script.py"});
+  }
+}
+
+TEST_CASE("a template differs in what it is told to do") {
+  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, "", {});
+  const auto environment = template_environment(plan, make_setup());
+  CHECK(variable(environment, "CODERUNNER_PARK").starts_with("3:1023:template:"));
+  CHECK(variable(environment, "CODERUNNER_PRELOAD") == "json,numpy?");
+  CHECK(variable(environment, "HOME") == "/work");
+}
+
+TEST_CASE("the reduced level writes below its own folder only") {
+  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "/tmp/coderunner-x/worker-3", {});
+  CHECK(plan.root.empty());
+  for (const std::string& path : plan.read_write_paths) CHECK(path.starts_with("/tmp/coderunner-x/worker-3/"));
+  CHECK(std::ranges::find(plan.read_only_paths, plan.boot_directory) != plan.read_only_paths.end());
+}
+
+TEST_CASE("what a parked interpreter reads") {
+  JobSpec job;
+  job.entry_point = "pkg/main.py";
+  job.args = {"a", ""};
+  job.env = {{"X", "1=2"}};
+  CHECK(encode_runner_message(job) == "pkg/main.py\0002\0a\0\0001\0X=1=2\0"s);
+}
+
+TEST_CASE("every step of the set-up has a name of its own") {
+  std::set<std::string_view> names;
+  for (int step = 0; step <= static_cast<int>(SetupStep::kPark); ++step) names.insert(step_name(static_cast<SetupStep>(step)));
+  CHECK(names.size() == static_cast<std::size_t>(SetupStep::kPark) + 1);
+}
+
+}  // namespace
+}  // namespace coderunner

@@ -1,0 +1,94 @@
+// Role: what the contract calls each way a run can end, row by row; what the report pipe may hold.
+#include "worker/verdict.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+
+#include <string>
+
+namespace coderunner {
+namespace {
+
+using namespace std::string_literals;
+
+int exited(int code) { return code << 8; }  // the forms of wait(2)
+int killed(int signal) { return signal; }
+
+struct Row {
+  std::string what;
+  RunOutcome outcome;
+  bool oom_killed;
+  std::int32_t code;
+  Verdict verdict;
+  std::uint32_t signal;
+  LimitName limit;
+};
+
+const Row kRows[] = {
+    {"success", {RunEnd::kExited, exited(0), {}, {}}, false, 0, Verdict::kOk, 0, LimitName::kNone},
+    {"an error", {RunEnd::kExited, exited(1), {}, {}}, false, 1, Verdict::kError, 0, LimitName::kNone},
+    {"the highest code", {RunEnd::kExited, exited(255), {}, {}}, false, 255, Verdict::kError, 0, LimitName::kNone},
+    {"124 by the script itself", {RunEnd::kExited, exited(124), {}, {}}, false, 124, Verdict::kError, 0, LimitName::kNone},
+    {"a signal", {RunEnd::kExited, killed(SIGSEGV), {}, {}}, false, 139, Verdict::kKilled, SIGSEGV, LimitName::kNone},
+    {"SIGKILL by itself", {RunEnd::kExited, killed(SIGKILL), {}, {}}, false, 137, Verdict::kKilled, SIGKILL, LimitName::kNone},
+    {"SIGKILL by the kernel", {RunEnd::kExited, killed(SIGKILL), {}, {}}, true, 137, Verdict::kOutOfMemory, SIGKILL, LimitName::kMemory},
+    {"a child killed by the kernel", {RunEnd::kExited, exited(0), {}, {}}, true, 137, Verdict::kOutOfMemory, SIGKILL, LimitName::kMemory},
+    {"found above its memory", {RunEnd::kMemory, 0, {}, {}}, false, 137, Verdict::kOutOfMemory, SIGKILL, LimitName::kMemory},
+    {"timed out", {RunEnd::kTimedOut, 0, {}, {}}, false, 124, Verdict::kTimeout, 0, LimitName::kTimeout},
+    {"out of disk space", {RunEnd::kScratch, 0, {}, {}}, false, 137, Verdict::kKilled, SIGKILL, LimitName::kScratch},
+    {"the client gone", {RunEnd::kCancelled, 0, {}, {}}, false, -1, Verdict::kInternalError, 0, LimitName::kNone},
+    {"the sandbox lost", {RunEnd::kSandboxLost, 0, "init: killed", {}}, false, -1, Verdict::kInternalError, 0, LimitName::kNone},
+};
+
+TEST_CASE("every end of a run has the contract's code, verdict and limit") {
+  for (const Row& row : kRows) {
+    CAPTURE(row.what);
+    ExitReport report;
+    pass_verdict({row.outcome, row.oom_killed, false}, report);
+    CHECK(report.exit_code == row.code);
+    CHECK(report.verdict == row.verdict);
+    CHECK(report.signal == row.signal);
+    CHECK(report.limit == row.limit);
+    CHECK(report.reason.empty() == (row.code != -1));
+  }
+}
+
+TEST_CASE("a MemoryError is the limit's only where an address-space limit stands in for a cgroup") {
+  for (const bool wall : {true, false}) {
+    ExitReport report;
+    report.exception = ExceptionInfo{"MemoryError", "", "script.py", 1, "x"};
+    pass_verdict({{RunEnd::kExited, exited(1), {}, {}}, false, wall}, report);
+    CHECK(report.exit_code == (wall ? 137 : 1));
+    CHECK((report.limit == LimitName::kMemory) == wall);
+  }
+}
+
+TEST_CASE("the report pipe is read as far as it makes sense") {
+  CHECK(parse_boot_report("parked\0003.11.2\0"s).version == "3.11.2");
+
+  const auto both = parse_boot_report("exception\0json.JSONDecodeError\0bad\0a.py\00017\0x = 1\0ended\0003\0001500\0002048\0"s);
+  REQUIRE(both.exception);
+  CHECK(both.exception->type == "json.JSONDecodeError");
+  CHECK(both.exception->message == "bad");
+  CHECK(both.exception->file == "a.py");
+  CHECK(both.exception->line == 17);
+  CHECK(both.exception->source == "x = 1");
+  REQUIRE(both.ended);
+  CHECK(both.ended->status == 3);
+  CHECK(both.ended->cpu_us == 1500);
+  CHECK(both.ended->peak_memory_bytes == 2048);
+
+  // A script can write there, too: nonsense says nothing, and stops the reading.
+  for (const std::string& text : {""s, "\0\0\0"s, "garbage"s, "Current thread 0x1 (most recent call first):\n"s}) {
+    CAPTURE(text);
+    const auto report = parse_boot_report(text);
+    CHECK(report.version.empty());
+    CHECK_FALSE(report.exception);
+    CHECK_FALSE(report.ended);
+  }
+  CHECK_FALSE(parse_boot_report("nonsense\0ended\0000\0001\0001\0"s).ended);
+  CHECK(parse_boot_report("ended\000999\0"s).ended->status == 0);  // no exit status is above 255
+}
+
+}  // namespace
+}  // namespace coderunner
