@@ -89,17 +89,6 @@ ROWS = [
             print(a.recv())
             p.join()
         """, '__mp_main__\n'),
-    ("multiprocessing by a fork server", """
-        import multiprocessing as m
-        def f(c): c.send(1)
-        if __name__ == '__main__':
-            m.set_start_method('forkserver')
-            a, b = m.Pipe()
-            p = m.Process(target=f, args=(b,))
-            p.start()
-            print(a.recv())
-            p.join()
-        """, '1\n'),
     ("sqlite3 in a file", """
         import sqlite3
         c = sqlite3.connect('x.db')
@@ -324,6 +313,17 @@ SHARED_MEMORY = [
 
 # A loopback interface of the job's own needs a network namespace.
 LOOPBACK = [
+    ("multiprocessing by a fork server", """
+        import multiprocessing as m
+        def f(c): c.send(1)
+        if __name__ == '__main__':
+            m.set_start_method('forkserver')
+            a, b = m.Pipe()
+            p = m.Process(target=f, args=(b,))
+            p.start()
+            print(a.recv())
+            p.join()
+        """, '1\n'),
     ("a server and a client", """
         import socket, threading
         s = socket.create_server(('127.0.0.1', 0))
