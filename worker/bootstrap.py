@@ -104,10 +104,12 @@ def tell_exception_at_exit(report, home):
     import sys
 
     runner = os.getpid()
+    pipe = os.fstat(report)
+    ours = still_ours
 
     def tell_exception():
         value = getattr(sys, "last_value", None)
-        if value is None or os.getpid() != runner:
+        if value is None or os.getpid() != runner or not ours(report, pipe):
             return
         try:
             os.write(report, describe(value))
@@ -146,7 +148,9 @@ def tell_exception_at_exit(report, home):
         del sys.modules["atexit"]
 
 
-park()
+import os
+if "CODERUNNER_PARK" in os.environ:  # not in a subinterpreter, which imports this again
+    park()
 for name in [name for name in globals() if not name.startswith("__")]:
     del globals()[name]
 del name

@@ -130,7 +130,11 @@ Result<void> serve(Channel& channel) {
       said_ready = true;
     }
     const auto served = serve_one(channel, *jail, sandbox, warm_up);
-    TRY(sandbox.end());
+    // Processes that can not be ended: nothing here can be cleared away in order, and nobody should wait for it.
+    if (const auto ended = sandbox.end(); !ended) {
+      std::fputs(fmt::format("coderunner-worker: {}\n", ended.error().message).c_str(), stderr);
+      ::_exit(1);
+    }
     TRY(sandbox.clean(*jail));
     if (!served) return std::unexpected(served.error());
     if (*served == Served::kJob) said_ready = false;

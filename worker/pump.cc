@@ -61,6 +61,8 @@ Result<Pump::Ready> Pump::wait(Deadline deadline, bool with_job) {
 }
 
 Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
+  // What came along with Run has been read with it, and poll(2) will not tell of it.
+  if (auto ended = TRY(hear_supervisor())) return *ended;
   Deadline next_watch = Deadline::in(kWatchEvery);
   for (;;) {
     const Ready ready = TRY(wait(deadline.earlier(next_watch), true));
@@ -163,7 +165,7 @@ Result<std::optional<RunOutcome>> Pump::hear_runner() {
   }
   report_.append(buffer_, 0, *count);
   const auto ended = parse_boot_report(report_).ended;
-  if (!ended) return std::nullopt;
+  if (!ended || !sandbox_.warm()) return std::nullopt;  // a fresh one ends by ending
   const int wait_status = ended->status << 8;  // the form of wait(2)
   return RunOutcome{RunEnd::kExited, wait_status, {},
                     InitStatus{InitStatus::Kind::kEnded, wait_status, ended->cpu_us, ended->peak_memory_bytes}};

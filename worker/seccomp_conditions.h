@@ -81,7 +81,8 @@ constexpr ConditionRow inet_socket(std::uint64_t family, std::uint64_t type, std
 }
 
 inline constexpr auto kConditions = std::to_array<ConditionRow>({
-    when("clone", kScripts, {0, kNamespaceFlags, 0}, "a new user namespace would hand out capabilities"),
+    when("clone", kScripts, {0, kNamespaceFlags | CLONE_PARENT, 0},
+         "a new user namespace would hand out capabilities; a sibling of a warm runner would be its template's child"),
 
     // Not listed, so refused: TIOCSTI and TIOCLINUX (type into a terminal), TIOCSETD (line disciplines), TIOCCONS.
     request(FIOASYNC, "any descriptor"),

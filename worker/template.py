@@ -77,6 +77,11 @@ def serve_forks(control, report_number, preload):
             sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
         finish()
         exercise()
+        # The template's own was frozen with everything else: the collector would never find what only it refers to.
+        main = type(sys)("__main__")
+        main.__annotations__ = {}
+        main.__builtins__ = sys.modules["builtins"]
+        sys.modules["__main__"] = main
 
     gc.collect()
     gc.freeze()
@@ -167,7 +172,18 @@ def quick_finish(libc, report):
     import sys
 
     newest = next(reversed(sys.modules))
-    pid = 0
+    pid, pipe, ours = 0, None, still_ours  # bootstrap.py leaves none of these names behind
+
+    # sys.unraisablehook() takes only this type, which has no public name: it is seen when a destructor fails.
+    class Failing:
+        def __del__(self):
+            raise ValueError
+
+    usual_hook, seen = sys.unraisablehook, []
+    sys.unraisablehook = seen.append
+    Failing()
+    sys.unraisablehook = usual_hook
+    hook_arguments = type(seen.pop())
 
     def finalize():
         threading = sys.modules.get("threading")
@@ -188,15 +204,11 @@ def quick_finish(libc, report):
                 if stream is not None and not getattr(stream, "closed", False):
                     stream.flush()
             except BaseException as error:
-                good = good and name == "stderr"
-                if name == "stdout":
-                    sys.unraisablehook(Unraisable(error, stream))
+                good = False
+                if name == "stdout":  # as flush_std_files() does: this frame is not the script's
+                    sys.unraisablehook(hook_arguments(
+                        (type(error), error, error.__traceback__.tb_next, None, stream)))
         return good
-
-    class Unraisable:
-        def __init__(self, error, culprit):
-            self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
-            self.err_msg, self.object = None, culprit
 
     # In the order of CPython's finalize_modules(): what sys holds, then the script's modules, oldest first, each first
     # by letting go of it and then, if somebody holds it still, by emptying it.
@@ -237,7 +249,7 @@ def quick_finish(libc, report):
             gc.collect()
 
     def leave(status, _):
-        if os.getpid() == pid:
+        if os.getpid() == pid and ours(report, pipe):
             used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
             spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
             peak = max(usage.ru_maxrss for usage in used) * 1024
@@ -251,12 +263,21 @@ def quick_finish(libc, report):
     patched = patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
 
     def switch_on():
-        nonlocal pid
-        pid = os.getpid()
+        nonlocal pid, pipe
+        pid, pipe = os.getpid(), os.fstat(report)
         if patched:
             libc.on_exit(leave_thunk, None)
 
     return switch_on
+
+
+def still_ours(descriptor, pipe):
+    """Whether a descriptor is the pipe that it was: a script may close it, and the next file takes its number."""
+    import os
+    try:
+        return os.path.samestat(os.fstat(descriptor), pipe)
+    except OSError:
+        return False
 
 
 def patch_function(libc, function, replacement):

@@ -230,6 +230,20 @@ SAME_AS_BARE = [
         finders = [finder for finder in sys.meta_path if "six" not in repr(finder)]
         print(__file__, sys.path, finders, len(sys.path_hooks), sys.gettrace(), sys.getprofile(), sys.excepthook)
         """),
+    ("a stream that can not be flushed at the end", """
+        import sys
+        sys.stdout = open('/dev/full', 'w')
+        print('lost')
+        """),
+    ("a destructor at the end finds its module as it was", """
+        import json
+        def helper(): return __name__
+        class Late:
+            def __del__(self): print(json.dumps([helper()]))
+        late = Late()
+        """),
+    ("descriptors closed in bulk", "import os; os.closerange(3, 4096); print('ok')"),
+    ("the names of the main module", "print(list(globals()), __spec__, __builtins__.__name__)"),
     ("the garbage collector", "import gc; print(gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.callbacks)"),
     ("inspect.getsource", "import inspect\ndef f():\n    return 1  # one\nprint(inspect.getsource(f))"),
     ("pickle of a class of the main module", """

@@ -82,6 +82,19 @@ print('left', flush=True)
 os._exit(0)
 """)
 
+    def test_no_sibling_can_be_made(self):
+        """clone(2) with CLONE_PARENT would make a child of whoever started the runner, outside its namespace."""
+        result = self.run_script("""
+import ctypes, os, platform
+clone = {'x86_64': 56, 'aarch64': 220}[platform.machine()]
+libc = ctypes.CDLL(None, use_errno=True)
+made = libc.syscall(clone, 0x8000 | 17, 0, 0, 0, 0)
+if made == 0: os._exit(0)
+print(made, ctypes.get_errno())
+""")
+        self.assertEqual((result["exit_code"], result["stdout"]), (0, "-1 1\n"), result)
+        self.service.check_nothing_leaked()
+
     def test_a_stopped_child(self):
         self.assert_gone("""
 import os, signal, subprocess
@@ -140,6 +153,17 @@ class Descriptors(ServiceTest):
                     """)
                 self.assertIn((result["exit_code"], result["stdout"]), ((7, "out"), (128 + 9, "")), result)
         self.assert_still_serves()
+
+    def test_a_file_in_the_place_of_the_report_is_left_alone(self):
+        result = self.run_script("""
+import os
+file = os.open('output/mine', os.O_CREAT | os.O_WRONLY)
+for fd in range(3, 1024):
+    if fd != file: os.dup2(file, fd)
+os.write(file, b'mine')
+raise SystemExit(3)
+""")
+        self.assertEqual((result["exit_code"], result["artifacts"]), (3, {"mine": "mine"}), result)
 
     def test_streams_made_non_blocking_or_shared_harm_only_the_script(self):
         result = self.run_script("""
