@@ -2,7 +2,6 @@
 Callers: meson test, once a mode of starting the service.
 """
 import json
-
 import os
 
 from contract import ServiceTest, main
