@@ -1,5 +1,5 @@
 // Role: Landlock: what of the file system, the network and other processes a job may reach, without any privilege.
-// Callers: run_job.cc builds a ruleset before it forks; the runner adds its own /proc directory and enforces it.
+// Callers: jail.cc asks for the version; runner.cc builds a ruleset, adds its own /proc directory and enforces it.
 // Law: what a rule does not name is refused. A kernel that knows less enforces less: landlock_detail() says what is
 // missing, and nothing here pretends otherwise.
 // Sources: landlock(7), Documentation/userspace-api/landlock.rst of Linux 6.18.

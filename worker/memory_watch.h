@@ -1,5 +1,5 @@
 // Role: how much memory a job's processes hold, seen from outside, where no cgroup counts it.
-// Callers: run_job.cc at the reduced level, every 20 to 50 ms.
+// Callers: run_job.cc, every 25 ms.
 // Law: a job is called over its limit only by the exact figure; the cheap one only says when to ask for it.
 //
 // Cheap, from /proc/PID/status: RssAnon + RssShmem + VmSwap of every process. Pages of files (libraries) do not count:

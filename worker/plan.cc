@@ -14,9 +14,7 @@ constexpr std::string_view kBootstrap =
 #include "bootstrap.inc"
     ;
 
-constexpr std::array<std::string_view, 16> kStepNames = {
-    "user namespace", "namespaces", "network", "root tree", "proc", "scratch", "working directory", "pipes", "cgroup",
-    "init", "rlimits", "privileges", "landlock", "seccomp", "exec", "park"};
+constexpr std::array<std::string_view, 3> kStepNames = {"working directory", "init", "park"};
 
 constexpr std::string_view kBootDirectory = "/.coderunner";
 

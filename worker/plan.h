@@ -11,11 +11,8 @@
 
 namespace coderunner {
 
-// Every step of building a sandbox, named once: for failures, reports and tests.
-enum class SetupStep : std::uint8_t {
-  kUserNamespace, kNamespaces, kNetwork, kRootTree, kProc, kScratch, kWorkingDirectory, kPipes, kCgroup, kInit,
-  kRlimits, kPrivileges, kLandlock, kSeccomp, kExec, kPark
-};
+// The steps of parking a sandbox, as a failure names them; the call that failed follows.
+enum class SetupStep : std::uint8_t { kWorkingDirectory, kInit, kPark };
 std::string_view step_name(SetupStep step);
 
 enum class MountKind : std::uint8_t {

@@ -1,5 +1,5 @@
 // Role: the processes below one, found in /proc; ending all of them where no PID namespace does it.
-// Callers: run_job.cc at the reduced level; memory_watch.cc.
+// Callers: sandbox.cc, pump.cc, run_job.cc, memory_watch.cc.
 // Law: a pid from a listing may belong to somebody else by the time it is used: a signal goes through a pidfd whose
 // process is still the one that was listed (same start time). /proc/PID/task/TID/children would be cheaper to read, but
 // is reliable only while all of them are stopped (proc(5)), and not every kernel has it.

@@ -1,5 +1,5 @@
 // Role: the resource limits of a job as rows, and the loop that applies them.
-// Callers: run_job.cc plans once a worker (once a job where tasks are counted), the runner applies.
+// Callers: jail.cc plans once a worker; runner.cc and template.cc apply.
 // Law: a row never asks for more than the process already has, so applying needs no privilege.
 #pragma once
 

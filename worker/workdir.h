@@ -1,5 +1,5 @@
 // Role: the working directory of one job: its layout and its input files.
-// Callers: run_job.cc.
+// Callers: sandbox.cc makes it, main.cc fills it.
 // Law: everything goes through the directory's descriptor, one path component at a time, following no symbolic link.
 // What the supervisor has checked is checked again: a worker trusts no frame.
 #pragma once

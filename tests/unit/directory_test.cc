@@ -1,4 +1,4 @@
-// Role: tests of worker/directory.h.
+// Role: tests of common/directory.h.
 #include "common/directory.h"
 
 #include <dirent.h>

@@ -1,4 +1,4 @@
-// Role: tests of worker/file_tree.h.
+// Role: tests of common/file_tree.h.
 #include "common/file_tree.h"
 
 #include <doctest/doctest.h>
