@@ -5,7 +5,7 @@ import re
 import threading
 
 from contract import ServiceTest, main
-from service import PYTHON, REDUCED, eventually
+from service import PYTHON, REDUCED, REFUSED, eventually
 
 
 class Health(ServiceTest):
@@ -37,6 +37,16 @@ class Health(ServiceTest):
         for name, layer in sandbox["layers"].items():
             self.assertIsInstance(layer["active"], bool)
             self.assertTrue(layer["detail"], f"{name} says by what means, or what would cure it")
+
+    def test_a_service_that_is_reduced_says_why(self):
+        health, started = self.service.health()["sandbox"], self.service.lines[0]
+        self.assertEqual(started["sandbox"], health["level"])
+        why = "unshare(user): ENOSPC" if REFUSED else "--sandbox=reduced" if REDUCED else None
+        if why is None:
+            self.assertNotIn("detail", started)
+        else:
+            self.assertIn(why, started["detail"])
+            self.assertIn(why, repr(health["layers"]))
 
     def test_the_filter_for_system_calls_is_always_there(self):
         self.assertIs(self.service.health()["sandbox"]["layers"]["syscalls"]["active"], True)

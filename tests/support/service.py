@@ -7,6 +7,7 @@ MODE names how the service is started, for every suite alike:
   root-reduced   as root with --sandbox=reduced
   root-fresh     as root with --runner=fresh
   user, user-reduced, user-fresh   the same as an ordinary user
+  user-refused   as an ordinary user with the defaults, where the kernel refuses every new user namespace
 """
 import ctypes
 import glob
@@ -23,10 +24,12 @@ import time
 
 MODE = os.environ.get("MODE", "root" if os.geteuid() == 0 else "user")
 AS_ROOT = MODE.startswith("root")
-REDUCED = MODE.endswith("-reduced")
-FLAGS = ["--sandbox=reduced"] if REDUCED else ["--runner=fresh"] if MODE.endswith("-fresh") else []
+REFUSED = MODE.endswith("-refused")
+REDUCED = REFUSED or MODE.endswith("-reduced")
+FLAGS = (["--sandbox=reduced"] if MODE.endswith("-reduced") else
+         ["--runner=fresh"] if MODE.endswith("-fresh") else [])
 # What jobs run on once the service is warm; namespaces, and so the full level, are needed for it.
-RUNNER = "fresh" if FLAGS else "warm"
+RUNNER = "fresh" if FLAGS or REFUSED else "warm"
 PYTHON = "/usr/bin/python3"
 # Present in the environment of every service: no script and no log line may ever show it.
 SECRET_NAME, SECRET = "PLANTED_SECRET", "planted-0f9c2b7e"
@@ -34,9 +37,14 @@ NOBODY = 65534
 # Whom a service runs as. Root plays an ordinary user by a number of its own for each suite: the limit on processes
 # counts a whole user (setrlimit(2), RLIMIT_NPROC), and suites run side by side.
 SERVICE_UID = NOBODY if AS_ROOT else os.geteuid() or 50000 + os.getpid() % 10000
+# In front of a command line: what it starts is in a user namespace whose quota of further ones is 0
+# (user_namespaces(7), /proc/sys/user), with its own user's number and no capability in it.
+WITHOUT_NAMESPACES = ["/usr/bin/unshare", "--user", "--map-current-user", "--keep-caps", "--",
+                      "/bin/sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh",
+                      "/usr/bin/setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--"]
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
-if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")}:
+if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {"user-refused"}:
     raise SystemExit(f"MODE={MODE}: unknown")
 if AS_ROOT and os.geteuid() != 0:
     raise SystemExit(f"MODE={MODE} needs root: configure the build directory as the user who runs the tests")
@@ -160,7 +168,7 @@ class Service:
         if not AS_ROOT and os.geteuid() == 0:
             become = ["/usr/bin/setpriv", f"--reuid={SERVICE_UID}", f"--regid={SERVICE_UID}", "--clear-groups",
                       "--"]
-        return [*become, self.binary, *words]
+        return [*become, *(WITHOUT_NAMESPACES if REFUSED else []), self.binary, *words]
 
     def _start(self):
         self.process = subprocess.Popen(
