@@ -39,6 +39,7 @@ struct HttpReply {
   std::vector<std::pair<std::string, std::string>> headers;  // besides those that every answer carries
   std::string body;
   std::string error;  // the message of an error answer, for the audit log; not sent
+  std::string_view mode = {};  // "raw", "script" or "files" once a run has been understood, for the metrics; not sent
 };
 
 // {"error":"…"}; `message` may hold any bytes.

@@ -202,6 +202,7 @@ PoolHealth Pool::health() const {
   health.queued = state.queue.size();
   health.queued_bytes = state.queue.bytes();
   health.births = state.births;
+  for (const Slot& slot : state.slots) health.respawns += slot.generation > 0 ? slot.generation - 1 : 0;
   health.leaks = state.leaks;
   health.draining = state.draining;
   health.report = state.report;

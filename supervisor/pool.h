@@ -73,6 +73,7 @@ struct PoolHealth {
   std::size_t queued = 0;
   Bytes queued_bytes = 0;
   std::uint64_t births = 0;                 // workers started since the service began
+  std::uint64_t respawns = 0;               // those of them that were not their slot's first
   std::uint64_t leaks = 0;
   bool draining = false;
   std::optional<ReadyReport> report;        // of the worker that spoke last

@@ -13,18 +13,6 @@ namespace {
 
 std::string quote(std::string_view bytes) { return json_quote(decode_utf8_replace(bytes)); }
 
-std::string_view verdict_name(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kOk: return "ok";
-    case Verdict::kError: return "error";
-    case Verdict::kTimeout: return "timeout";
-    case Verdict::kOutOfMemory: return "out_of_memory";
-    case Verdict::kKilled: return "killed";
-    case Verdict::kInternalError: return "internal_error";
-  }
-  return "";
-}
-
 std::string_view limit_json(LimitName limit) {
   switch (limit) {
     case LimitName::kNone: return "null";
@@ -207,6 +195,18 @@ ExitReport make_lost_report(const Error& error, const CollectingSink& output) {
   report.stdout_bytes = output.stdout_bytes().size();
   report.stderr_bytes = output.stderr_bytes().size();
   return report;
+}
+
+std::string_view verdict_name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kOk: return "ok";
+    case Verdict::kError: return "error";
+    case Verdict::kTimeout: return "timeout";
+    case Verdict::kOutOfMemory: return "out_of_memory";
+    case Verdict::kKilled: return "killed";
+    case Verdict::kInternalError: return "internal_error";
+  }
+  return "";
 }
 
 int status_of(Fault fault) { return row_of(fault).status; }

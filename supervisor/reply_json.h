@@ -53,6 +53,7 @@ HttpReply make_run_reply(const RunFacts& facts, const CollectingSink& output, co
 // The report of a job whose worker was lost: exit code -1 and the reason.
 ExitReport make_lost_report(const Error& error, const CollectingSink& output);
 
+std::string_view verdict_name(Verdict verdict);  // "ok", "error", …
 int status_of(Fault fault);
 HttpReply make_error_reply(const Error& error);  // with Retry-After and WWW-Authenticate where they belong
 

@@ -44,17 +44,24 @@ HttpReply RunRoute::answer(HttpRequest http) const {
   record.event = AuditEvent::kStarted;
   record.script = describe_script(*request);
   audit_.write(record);
+  HttpReply reply = run(http, *request, std::move(record));
+  reply.mode = mode_name(request->mode);
+  return reply;
+}
 
+HttpReply RunRoute::run(const HttpRequest& http, const RunRequest& request, AuditRecord record) const {
+  const Bytes bytes = count_bytes(request);
+  metrics_.count_input(bytes);
   const auto queued_at = Clock::now();
-  auto lease = pool_.borrow(count_bytes(*request), http.client_fd);
+  auto lease = pool_.borrow(bytes, http.client_fd);
+  const Micros queued = since(queued_at);
+  metrics_.count_queue_time(queued);
   if (!lease) return refuse(AuditEvent::kRejected, record, http, lease.error());
-  RunFacts facts{.report = {},
-                 .detail = request->detail,
-                 .queue = since(queued_at),
-                 .timeout_ms = request->job.timeout_ms};
+  RunFacts facts{.report = {}, .detail = request.detail, .queue = queued, .timeout_ms = request.job.timeout_ms};
 
   CollectingSink output;
-  auto report = run_session(std::move(*lease), *request, output,
+  MeteredSink sink(output, metrics_);
+  auto report = run_session(std::move(*lease), request, sink,
                             {.client_fd = http.client_fd, .drain_now = config_.drain_now});
   if (!report && report.error().fault == Fault::kClient) {
     return refuse(AuditEvent::kError, record, http, report.error());  // gone: nobody reads the answer
@@ -63,6 +70,7 @@ HttpReply RunRoute::answer(HttpRequest http) const {
   if (facts.detail) {
     if (const auto ready = pool_.health().report) facts.sandbox = ready->level;
   }
+  metrics_.count_run(facts.report);
   log_end(record, http, facts.report);
   return make_run_reply(facts, output, config_.limits);
 }
@@ -72,6 +80,7 @@ HttpReply RunRoute::refuse(AuditEvent event, AuditRecord record, const HttpReque
   record.duration = since(http.arrived);
   record.error = error.message;
   audit_.write(record);
+  if (record.script && error.fault == Fault::kClient) metrics_.count_cancelled();  // understood, so its client is gone
   return make_error_reply(error);
 }
 

@@ -9,6 +9,7 @@
 #include "supervisor/audit.h"
 #include "supervisor/gate.h"
 #include "supervisor/http.h"
+#include "supervisor/metrics.h"
 #include "supervisor/pool.h"
 
 namespace coderunner {
@@ -21,18 +22,20 @@ struct RunRouteConfig {
 
 class RunRoute {
  public:
-  RunRoute(RunRouteConfig config, Pool& pool, AuditLog& audit)
-      : config_(std::move(config)), pool_(pool), audit_(audit) {}
+  RunRoute(RunRouteConfig config, Pool& pool, AuditLog& audit, Metrics& metrics)
+      : config_(std::move(config)), pool_(pool), audit_(audit), metrics_(metrics) {}
 
   HttpReply answer(HttpRequest http) const;
 
  private:
+  HttpReply run(const HttpRequest& http, const RunRequest& request, AuditRecord record) const;
   HttpReply refuse(AuditEvent event, AuditRecord record, const HttpRequest& http, const Error& error) const;
   void log_end(AuditRecord record, const HttpRequest& http, const ExitReport& report) const;
 
   const RunRouteConfig config_;
   Pool& pool_;
   AuditLog& audit_;
+  Metrics& metrics_;
 };
 
 }  // namespace coderunner

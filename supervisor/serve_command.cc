@@ -16,6 +16,7 @@
 #include "supervisor/gate.h"
 #include "supervisor/http.h"
 #include "supervisor/launch.h"
+#include "supervisor/metrics.h"
 #include "supervisor/pages.h"
 #include "supervisor/routes.h"
 #include "supervisor/run_route.h"
@@ -25,6 +26,8 @@ namespace coderunner {
 
 namespace {
 
+constexpr std::string_view kFrontPath = "/", kHealthPath = "/api/health", kMetricsPath = "/metrics";
+constexpr std::string_view kRunPath = "/api/run";
 constexpr Millis kLook{50};             // between looks at signals while the first worker starts
 constexpr Millis kEndingLimit{25'000};  // for jobs that are told to end; a session's own margin is 20 s
 
@@ -49,11 +52,12 @@ RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bo
           .drain_now = &drain_now};
 }
 
-std::vector<Route> list_routes(const RunRoute& run, const Pool& pool) {
+std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const Metrics& metrics) {
   return {
-      {"GET", "/", [](HttpRequest) { return make_front_page(CODERUNNER_VERSION); }},
-      {"GET", "/api/health", [&](HttpRequest) { return make_health_page(pool.health(), CODERUNNER_VERSION); }},
-      {"POST", "/api/run", [&](HttpRequest request) { return run.answer(std::move(request)); }},
+      {"GET", kFrontPath, [](HttpRequest) { return make_front_page(CODERUNNER_VERSION); }},
+      {"GET", kHealthPath, [&](HttpRequest) { return make_health_page(pool.health(), CODERUNNER_VERSION); }},
+      {"GET", kMetricsPath, [&](HttpRequest) { return metrics.make_page(pool.health(), CODERUNNER_VERSION); }},
+      {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); }},
   };
 }
 
@@ -83,12 +87,14 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   AuditLog audit(sink, TRY(TrustedProxies::parse(settings.trusted_proxies)));
   std::atomic<bool> drain_now = false;
   Pool pool(describe_pool(settings, workers, ground, python));
-  const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit);
-  Routes routes(list_routes(run_route, pool),
+  Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kRunPath});
+  const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
+  Routes routes(list_routes(run_route, pool, metrics),
                 [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); });
+  MeteredHandler handler(routes, metrics);
   const auto server = TRY(HttpServer::bind({.host = settings.listen_host,
                                             .port = settings.listen_port,
-                                            .body_bytes = settings.limits.body_bytes}, routes));
+                                            .body_bytes = settings.limits.body_bytes}, handler));
   const Serving serving(*server);
 
   std::optional<int> signal = TRY(await_first_worker(pool, signals));

@@ -56,6 +56,7 @@ TEST_CASE("every worker asked for becomes ready, and the pool's end leaves no pr
     CHECK(pool.wait_until_ready(Deadline::in(Millis{0})));
     const PoolHealth health = pool.health();
     CHECK(health.births == 3);
+    CHECK(health.respawns == 0);
     CHECK(health.report->python == "3.11.2");
     CHECK(health.trouble.empty());
     CHECK(list_children().value().size() == 3);

@@ -35,13 +35,15 @@ bool says(const std::string& line, std::string_view text) { return line.find(tex
 struct Service {
   MemorySink sink;
   AuditLog audit{sink, {}};
+  Metrics metrics{{"/api/run"}};
   Pool pool{[] {
     PoolConfig config;
     config.program = {.path = "false", .file = sys::open("/bin/false", O_PATH).value()};
     config.timings.failures_tolerated = 1;
     return config;
   }()};
-  RunRoute route{{.gate = {.keys = {"let-me-in"}, .allow_origins = {}, .loopback = true}, .limits = {}}, pool, audit};
+  RunRoute route{{.gate = {.keys = {"let-me-in"}, .allow_origins = {}, .loopback = true}, .limits = {}},
+                 pool, audit, metrics};
 };
 
 TEST_CASE("a request is refused at the gate, then for its form, and logged once") {
