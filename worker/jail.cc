@@ -12,6 +12,7 @@
 #include "common/child.h"
 #include "common/frame.h"
 #include "common/sys.h"
+#include "worker/denials.h"
 #include "worker/landlock.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
@@ -90,10 +91,11 @@ Result<RlimitFacts> rlimit_facts(const Jail& jail) {
 Result<void> harden_worker() {
   TRY(set_no_new_privileges());
   TRY(set_dumpable(Dumpable::kNo));
-  return install_filter(TRY(compile_filter(FilterKind::kWorker)));
+  TRY(install_filter(TRY(compile_filter(FilterKind::kWorker))));
+  return {};
 }
 
-std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why_reduced) {
+std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why_reduced, const Result<void>& named) {
   const bool full = jail.full();
   std::vector<LayerState> layers;
   layers.push_back({"namespaces", full, full ? "user, pid, ipc, mount, network, uts" : why_reduced});
@@ -104,7 +106,9 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
                               : "no Landlock: scripts can read what the service's user can; use Linux 5.13 or later"});
   layers.push_back({"network", jail.setup.network == NetworkMode::kNone,
                     full ? "empty network namespace" : "seccomp refuses every socket but Unix ones"});
-  layers.push_back({"syscalls", true, "seccomp allowlist, no_new_privs, no capabilities"});
+  layers.push_back({"syscalls", true,
+                    fmt::format("seccomp allowlist, no_new_privs, no capabilities; refused calls {}",
+                                named ? "are named" : "have no names: " + named.error().message)});
   layers.push_back({"memory", true,
                     jail.cgroup_counts_memory() ? jail.cgroup->detail()
                                                 : "watched from outside, with an address-space limit behind it"});
@@ -144,8 +148,10 @@ Result<Jail> build_jail(WorkerSetup setup) {
   jail.setup = std::move(setup);
   jail.landlock_abi = query_landlock_abi().value_or(0);
   jail.rlimits = plan_rlimits(jail.setup.limits, TRY(rlimit_facts(jail)));
-  jail.filter = TRY(compile_filter(jail.full() ? FilterKind::kScriptFull : FilterKind::kScriptReduced));
-  jail.layers = describe_layers(jail, why_reduced);
+  const auto named = try_notifications();
+  jail.filter = TRY(compile_filter(jail.full() ? FilterKind::kScriptFull : FilterKind::kScriptReduced,
+                                   named ? Refusal::kByListener : Refusal::kByFilter));
+  jail.layers = describe_layers(jail, why_reduced, named);
   TRY(harden_worker());
   return jail;
 }

@@ -39,16 +39,18 @@ Result<Frame> next_frame(Channel& channel, Deadline deadline) {
 }
 
 // Waits for the next job while the parked sandbox is well. nullopt: it is not, and another has to be parked.
-Result<std::optional<Frame>> await_job(Channel& channel, const Sandbox& sandbox, WarmUp& warm_up) {
+Result<std::optional<Frame>> await_job(Channel& channel, Sandbox& sandbox, WarmUp& warm_up) {
   for (;;) {
     if (auto frame = TRY(channel.try_receive())) {
       if (frame->type == FrameType::kCancel) continue;  // of the last job: it crossed that one's Exit
       return frame;
     }
-    std::array<pollfd, 3> entries = {{{channel.fd(), POLLIN, 0},
+    std::array<pollfd, 4> entries = {{{channel.fd(), POLLIN, 0},
                                       {sandbox.status_read.get(), POLLIN, 0},
-                                      {sandbox.warm() ? -1 : warm_up.news_fd(), POLLIN, 0}}};
+                                      {sandbox.warm() ? -1 : warm_up.news_fd(), POLLIN, 0},
+                                      {sandbox.denials.fd(), POLLIN, 0}}};
     TRY(sys::poll(entries, Deadline::never()));
+    if (entries[3].revents != 0) sandbox.denials.answer();
     if (entries[0].revents != 0) continue;
     if (entries[1].revents != 0) return std::nullopt;
     if (entries[2].revents != 0 && warm_up.ready() != nullptr) return std::nullopt;  // a warm one is better

@@ -28,7 +28,7 @@ bool init_ended(const Sandbox& sandbox) {
 
 // What poll(2) found; the order of the entries in wait().
 struct Pump::Ready {
-  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, init = false, report = false;
+  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, init = false, report = false, denied = false;
 };
 
 Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string stdin_bytes)
@@ -45,7 +45,7 @@ Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string
 Result<Pump::Ready> Pump::wait(Deadline deadline, bool with_job) {
   const bool blocked = channel_.wants_write();
   const auto reading = [blocked](const Stream& stream) { return stream.open && !blocked ? stream.fd : -1; };
-  std::array<pollfd, 7> entries = {{
+  std::array<pollfd, 8> entries = {{
       {channel_.fd(), static_cast<short>(POLLIN | (blocked ? POLLOUT : 0)), 0},
       {reading(out_), POLLIN, 0},
       {reading(err_), POLLIN, 0},
@@ -53,11 +53,12 @@ Result<Pump::Ready> Pump::wait(Deadline deadline, bool with_job) {
       {with_job ? sandbox_.status_read.get() : -1, POLLIN, 0},
       {with_job ? sandbox_.init().pidfd() : -1, POLLIN, 0},
       {with_job && report_open_ && report_.size() < kMaxPayload ? sandbox_.report_read.get() : -1, POLLIN, 0},
+      {with_job ? sandbox_.denials.fd() : -1, POLLIN, 0},
   }};
   TRY(sys::poll(entries, deadline));
   return Ready{(entries[0].revents & ~POLLOUT) != 0, (entries[0].revents & POLLOUT) != 0, entries[1].revents != 0,
                entries[2].revents != 0, entries[3].revents != 0, entries[4].revents != 0, entries[5].revents != 0,
-               entries[6].revents != 0};
+               entries[6].revents != 0, entries[7].revents != 0};
 }
 
 Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
@@ -72,6 +73,7 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
     if (ready.out) TRY(relay(out_));
     if (ready.err) TRY(relay(err_));
     if (ready.in) feed_stdin();
+    if (ready.denied) sandbox_.denials.answer();
     if (ready.report)
       if (auto ended = TRY(hear_runner())) return *ended;
     if (ready.status || ready.init)

@@ -146,6 +146,7 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
   TRY(settle(sandbox, pump, outcome, report));
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
+  report.denied = sandbox.denials.names();
   if (const auto peak = peak_memory(jail, watch)) report.peak_memory_bytes = *peak;
   report.exception = parse_boot_report(pump.report()).exception;
   report.warm = sandbox.warm();

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "common/sys.h"
+#include "worker/descriptors.h"
 #include "worker/landlock.h"
 #include "worker/privileges.h"
 
@@ -20,6 +21,10 @@ namespace {
 
 // Where copies wait so that no dup2() overwrites a source; between the low places and the report's.
 constexpr int kWaitingFrom = 16;
+
+Result<UniqueFd> out_of_the_way(int fd) {
+  return UniqueFd(static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, kWaitingFrom); }))));
+}
 
 // Puts the descriptors at their places. All others close at exec, not before: until then the status pipe among them
 // can still tell what went wrong (CLOSE_RANGE_CLOEXEC: Linux 5.11).
@@ -33,7 +38,7 @@ Result<void> place_descriptors(const RunnerKit& kit) {
                               {kit.go_fd, kGoFd},
                               {kit.report_fd, kit.report_number}}};
   for (Row& row : rows)
-    row.from = static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(row.from, F_DUPFD_CLOEXEC, kWaitingFrom); })));
+    row.from = TRY(out_of_the_way(row.from)).release();  // closed by exec
   for (const Row& row : rows)
     TRY(sys::retry("dup2", [&] { return ::dup2(row.from, row.to); }));
   const auto report = static_cast<unsigned>(kit.report_number);
@@ -51,6 +56,7 @@ Result<void> lock_files(const JailPlan& plan, unsigned abi) {
 Result<void> lock_in(const RunnerKit& kit) {
   const JailPlan& plan = *kit.plan;
   TRY(sys::retry("setsid", [] { return ::setsid(); }));
+  const UniqueFd handover = TRY(out_of_the_way(kit.handover_fd));
   TRY(place_descriptors(kit));
   TRY(sys::retry("chdir(working directory)", [&] { return ::chdir(plan.working_directory.c_str()); }));
   set_usual_umask();
@@ -60,7 +66,9 @@ Result<void> lock_in(const RunnerKit& kit) {
   TRY(apply_rlimits(*kit.rlimits));
   TRY(drop_privileges());
   if (plan.level == SandboxLevel::kReduced && kit.landlock_abi > 0) TRY(lock_files(plan, kit.landlock_abi));
-  return install_filter(*kit.filter);
+  const UniqueFd listener = TRY(install_filter(*kit.filter));
+  if (listener.valid()) TRY(send_descriptors(handover.get(), 'L', std::array{listener.get()}));
+  return {};
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {

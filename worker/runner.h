@@ -22,6 +22,7 @@ struct RunnerKit {
   int go_fd = -1;      // read end: the job's arguments
   int report_fd = -1;  // write end: "parked", "exception"
   int report_number = 1023;
+  int handover_fd = -1;  // a socket: the filter's listener goes to the worker
   unsigned landlock_abi = 0;  // reduced level; 0: the kernel has none
 };
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "common/sys.h"
+#include "worker/descriptors.h"
 #include "worker/init.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
@@ -43,6 +44,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
 
   Pipe in = TRY(sys::make_pipe()), out = TRY(sys::make_pipe()), err = TRY(sys::make_pipe());
   Pipe go = TRY(sys::make_pipe()), report = TRY(sys::make_pipe()), status = TRY(sys::make_pipe()), life = TRY(sys::make_pipe());
+  Pipe handover = TRY(sys::make_socket_pair());
   const InitKit kit{
       .plan = &jail.plan,
       .cgroup = jail.cgroup ? &*jail.cgroup : nullptr,
@@ -59,6 +61,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
                  .go_fd = go.read.get(),
                  .report_fd = report.write.get(),
                  .report_number = report_fd(jail.setup.limits),
+                 .handover_fd = handover.write.get(),
                  .landlock_abi = jail.landlock_abi},
   };
   auto init = jail.full() ? clone_init() : fork_init();
@@ -81,7 +84,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   if (warm != nullptr) {
     box.template_pid_ = warm->pid();
     const RunnerEnds ends{box.init_.pidfd(), in.read.get(), out.write.get(), err.write.get(),
-                          go.read.get(),     report.write.get(), status.write.get()};
+                          go.read.get(),     report.write.get(), status.write.get(), handover.write.get()};
     if (auto forked = box.fork_warm(jail, *warm, ends); !forked) return failed(SetupStep::kPark, forked.error());
   }
   // The other ends close here, at the latest: init, the template and the runner hold theirs.
@@ -90,7 +93,8 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   err.write.reset();
   report.write.reset();
   status.write.reset();
-  if (auto parked = box.await_parked(); !parked) return failed(SetupStep::kPark, parked.error());
+  handover.write.reset();
+  if (auto parked = box.await_parked(jail.filter.notifies ? handover.read.get() : -1); !parked) return failed(SetupStep::kPark, parked.error());
   return box;
 }
 
@@ -127,13 +131,23 @@ Result<void> Sandbox::make_folders(const Jail& jail) {
   return workdir_->prepare();
 }
 
-Result<void> Sandbox::await_parked() {
+// `handover`: brings the listener of the runner's filter, before anything that the filter could refuse; or -1.
+Result<void> Sandbox::await_parked(int handover) {
   const Deadline deadline = Deadline::in(kParkLimit);
   std::string heard;
   for (;;) {
-    std::array<pollfd, 2> entries = {{{report_read.get(), POLLIN, 0}, {status_read.get(), POLLIN, 0}}};
+    std::array<pollfd, 4> entries = {{{report_read.get(), POLLIN, 0},
+                                      {status_read.get(), POLLIN, 0},
+                                      {handover, POLLIN, 0},
+                                      {denials.fd(), POLLIN, 0}}};
     if (TRY(sys::poll(entries, deadline)) == 0)
       return fail(Fault::kSandbox, fmt::format("the interpreter did not start within {} ms", kParkLimit.count()));
+    if ((entries[2].revents & POLLIN) != 0) {
+      denials = Denials(TRY(receive_descriptor(handover)));
+      handover = -1;
+    }
+    if (entries[2].revents == POLLHUP) handover = -1;  // the runner has ended: the status pipe tells of it
+    if (entries[3].revents != 0) denials.answer();
     std::array<char, 256> buffer{};
     if ((entries[0].revents & POLLIN) != 0) {
       const auto count = TRY(sys::read_some(report_read.get(), buffer));
@@ -157,6 +171,7 @@ Result<void> Sandbox::await_parked() {
 }
 
 Result<void> Sandbox::release(const JobSpec& job) {
+  denials.forget();  // the interpreter's own
   const std::string message = encode_runner_message(job);  // fits an empty pipe: at most some 50 KiB by the contract
   TRY(sys::write_all(go_write_.get(), message));
   go_write_.reset();

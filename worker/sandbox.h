@@ -12,6 +12,7 @@
 #include "common/child.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "worker/denials.h"
 #include "worker/init.h"
 #include "worker/jail.h"
 #include "worker/template.h"
@@ -42,6 +43,7 @@ class Sandbox {
   UniqueFd stdin_write, stdout_read, stderr_read;  // stdin_write is non-blocking
   UniqueFd status_read;                            // InitStatus
   UniqueFd report_read;                            // what bootstrap.py has to say; non-blocking
+  Denials denials;                                 // of the script, once released
   [[nodiscard]] const Child& init() const { return init_; }
   [[nodiscard]] bool warm() const { return template_pid_ > 0; }
   // The processes below this worker that are not the script's: init, and a warm runner's template.
@@ -63,7 +65,7 @@ class Sandbox {
   Sandbox() = default;
   Result<void> make_folders(const Jail& jail);
   Result<void> fork_warm(const Jail& jail, Template& warm, const RunnerEnds& ends);
-  Result<void> await_parked();
+  Result<void> await_parked(int handover);
 
   Child init_;
   std::optional<Workdir> workdir_;

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <string>
@@ -46,6 +47,11 @@ SyscallVerdict verdict_of(const SyscallRow& row, FilterKind kind) {
   if (kind == FilterKind::kWorker) return row.worker;
   if (row.script != SyscallVerdict::kFullOnly) return row.script;
   return kind == FilterKind::kScriptFull ? SyscallVerdict::kAllow : SyscallVerdict::kDeny;
+}
+
+// What a call gets that no rule allows.
+constexpr std::uint32_t refusal_of(FilterKind kind) {
+  return kind == FilterKind::kWorker ? SCMP_ACT_TRACE(0) : SCMP_ACT_ERRNO(EPERM);
 }
 
 // libseccomp answers a negative errno.
@@ -108,27 +114,45 @@ Result<Filter> export_program(scmp_filter_ctx context) {
   return filter;
 }
 
+// libseccomp has no filters whose default is to notify.
+void let_listener_refuse(Filter& filter) {
+  for (sock_filter& step : filter.program) {
+    if (step.code == (BPF_RET | BPF_K) && step.k == (SECCOMP_RET_ERRNO | EPERM)) step.k = SECCOMP_RET_USER_NOTIF;
+  }
+  filter.notifies = true;
+}
+
 }  // namespace
 
-Result<Filter> compile_filter(FilterKind kind) {
-  const Context context(seccomp_init(SCMP_ACT_ERRNO(EPERM)), &seccomp_release);
+Result<Filter> compile_filter(FilterKind kind, Refusal refusal) {
+  const Context context(seccomp_init(refusal_of(kind)), &seccomp_release);
   if (!context) return fail(Fault::kSandbox, "seccomp: init failed");
   // The native architecture is the only one; libseccomp sends x32 numbers on x86_64 the same way.
   TRY(check(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "bad architecture"));
   // Refused by libseccomp before 2.5: the filter is then a list, slower and as strict.
   (void)seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, kBinaryTree);
   TRY(add_rows(context.get(), kind));
-  return export_program(context.get());
+  Filter filter = TRY(export_program(context.get()));
+  if (refusal == Refusal::kByListener && kind != FilterKind::kWorker) let_listener_refuse(filter);
+  return filter;
 }
 
-Result<void> install_filter(const Filter& filter) {
+Result<UniqueFd> install_filter(const Filter& filter) {
   const sock_fprog program{static_cast<unsigned short>(filter.program.size()),
                            const_cast<sock_filter*>(filter.program.data())};
   // No SECCOMP_FILTER_FLAG_SPEC_ALLOW: before Linux 5.16 a filter switches speculative store bypass off, and what that
   // costs is what code of strangers costs there; since 5.16 there is nothing to save. No TSYNC: one thread.
-  TRY(sys::retry("seccomp(SECCOMP_SET_MODE_FILTER)",
-                 [&] { return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program); }));
-  return {};
+  const unsigned flags = filter.notifies ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+  const long answer = TRY(sys::retry("seccomp(SECCOMP_SET_MODE_FILTER)", [&] {
+    return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  }));
+  return filter.notifies ? UniqueFd(static_cast<int>(answer)) : UniqueFd();
+}
+
+std::string syscall_name(int number) {
+  const std::unique_ptr<char, decltype(&std::free)> name(seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number),
+                                                         &std::free);
+  return name ? std::string(name.get()) : fmt::format("syscall {}", number);
 }
 
 }  // namespace coderunner

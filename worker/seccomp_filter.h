@@ -7,9 +7,11 @@
 #include <linux/filter.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "common/result.h"
+#include "common/unique_fd.h"
 
 namespace coderunner {
 
@@ -19,14 +21,27 @@ enum class FilterKind : std::uint8_t {
   kScriptReduced,  // a script without: Unix sockets only
 };
 
-struct Filter {
-  std::vector<sock_filter> program;
+// How a call that a script's filter refuses is answered.
+enum class Refusal : std::uint8_t {
+  kByFilter,    // with EPERM, and nobody knows
+  kByListener,  // by whoever holds the listener: EPERM, too, and the call has a name (denials.h)
 };
 
-Result<Filter> compile_filter(FilterKind kind);
+struct Filter {
+  std::vector<sock_filter> program;
+  bool notifies = false;  // Refusal::kByListener
+};
+
+// The worker's own filter answers with ENOSYS whatever `refusal` says, and by way of SECCOMP_RET_TRACE: of two filters'
+// answers the kernel takes the stricter, and an EPERM of the worker's would come before the script's notification.
+// Without a tracer, which no process below a worker can be, such a call is not executed (seccomp(2)).
+Result<Filter> compile_filter(FilterKind kind, Refusal refusal = Refusal::kByFilter);
 
 // For the rest of the life of this process and of all it will start. Needs no_new_privs or CAP_SYS_ADMIN. Allocates
-// only to report an error.
-Result<void> install_filter(const Filter& filter);
+// only to report an error. The listener of a filter that notifies, close-on-exec; else nothing valid.
+Result<UniqueFd> install_filter(const Filter& filter);
+
+// "ptrace" for 101 on x86-64; "syscall 700" for one that has no name.
+std::string syscall_name(int number);
 
 }  // namespace coderunner

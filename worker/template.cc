@@ -8,11 +8,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstring>
 #include <limits>
 
 #include <fmt/format.h>
@@ -20,6 +18,7 @@
 
 #include "common/frame.h"
 #include "common/sys.h"
+#include "worker/descriptors.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
 #include "worker/privileges.h"
@@ -120,24 +119,9 @@ Result<bool> Template::ready() {
 
 Result<void> Template::fork_runner(const Jail& jail, const RunnerEnds& ends) {
   std::vector<int> descriptors = {ends.init_pidfd, ends.stdin_fd, ends.stdout_fd, ends.stderr_fd,
-                                  ends.go,         ends.report,   ends.status};
+                                  ends.go,         ends.report,   ends.status,    ends.handover};
   if (jail.cgroup) std::ranges::copy(jail.cgroup->entrances(), std::back_inserter(descriptors));
-  const std::size_t bytes = descriptors.size() * sizeof(int);
-  std::vector<char> control(CMSG_SPACE(bytes));
-  char order = 'F';
-  iovec payload{&order, 1};
-  msghdr message{};
-  message.msg_iov = &payload;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(bytes);
-  std::memcpy(CMSG_DATA(rights), descriptors.data(), bytes);
-  TRY(sys::retry("sendmsg(template)", [&] { return ::sendmsg(control_.get(), &message, MSG_NOSIGNAL); }));
-  return {};
+  return send_descriptors(control_.get(), jail.filter.notifies ? 'N' : 'F', descriptors);
 }
 
 }  // namespace coderunner

@@ -21,7 +21,7 @@ inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to th
 // What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).
 struct RunnerEnds {
   int init_pidfd = -1;
-  int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, go = -1, report = -1, status = -1;
+  int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, go = -1, report = -1, status = -1, handover = -1;
 };
 
 class Template {

@@ -4,12 +4,14 @@
 # template's namespaces. What template.cc does in C++ for the template itself is not done again here.
 #
 # From the worker, on the control socket: one byte a runner, with descriptors (template.cc lists them in this order):
-#   init's pidfd, standard input, output, error, go, report, status, and the cgroup's files to enter
+#   init's pidfd, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
+# The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
 # To the worker: "ready", version, and the modules that could not be imported, on the control socket, once (each field
 # ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # sched.h
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2                                   # linux/prctl.h, linux/seccomp.h
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}                                 # asm/unistd.h
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8              # linux/seccomp.h
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
@@ -56,8 +58,19 @@ def serve_forks(control, report_number, preload):
     finish = quick_finish(libc, report_number)
     channel = _socket.socket(fileno=control)
 
-    def become_runner(descriptors):
-        init, stdin, stdout, stderr, go, report, _, *cgroup = descriptors
+    def install_filter(notifies, handover):
+        flags = SECCOMP_FILTER_FLAG_NEW_LISTENER if notifies else 0
+        listener = libc.syscall(SYS_SECCOMP[os.uname().machine], SECCOMP_SET_MODE_FILTER, flags,
+                                ctypes.byref(system_call_filter))
+        if listener < 0:
+            raise OSError(ctypes.get_errno(), "seccomp")
+        if notifies:
+            worker = _socket.socket(fileno=handover)
+            worker.sendmsg((b"L",), ((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", (listener,))),))
+            worker.detach()
+
+    def become_runner(order, descriptors):
+        init, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
         for file in cgroup:
             os.write(file, b"0")
         call(libc.setns, init, CLONE_NEWNS | CLONE_NEWIPC)
@@ -68,11 +81,11 @@ def serve_forks(control, report_number, preload):
             os.dup2(source, place)
         os.set_inheritable(control, False)
         os.dup2(report, report_number, inheritable=False)
-        os.closerange(control + 1, report_number)
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
         call(libc.capset, capability_header, no_capabilities)
-        call(libc.prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(system_call_filter), 0, 0)
+        install_filter(order == b"N", handover)
+        os.closerange(control + 1, report_number)
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
         finish()
@@ -100,7 +113,7 @@ def serve_forks(control, report_number, preload):
             runner = os.fork()
             if runner == 0:
                 try:
-                    become_runner(descriptors)
+                    become_runner(order, descriptors)
                     return
                 except BaseException as error:
                     tell(status, RUNNER_FAILED, message="template: %s" % error)

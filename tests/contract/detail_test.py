@@ -31,6 +31,38 @@ EXCEPTIONS = [
     ("raise RuntimeError\n", "RuntimeError", "", 1, "raise RuntimeError"),
 ]
 
+# System calls by number (x86-64); the answer is the name of the error.
+CALL = """
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    done = libc.syscall(number, *args) != -1
+    return 'done' if done else errno.errorcode[ctypes.get_errno()]
+"""
+# name, script after CALL, what it prints, the calls that were refused
+DENIED = [
+    ("a script that is refused nothing", "print(call(110) == 'done')", "True", []),
+    ("calls of all kinds, each once", "print(call(101, 0, 0, 0, 0), call(165, b'x', b'/', b'tmpfs', 0, None), "
+     "call(250, 0, -4, 1), call(101, 0, 0, 0, 0))", "EPERM EPERM EPERM EPERM", ["keyctl", "mount", "ptrace"]),
+    ("a call that is allowed with other arguments", "import socket\ntry: socket.socket(socket.AF_NETLINK)\n"
+     "except PermissionError as error: print(error)", "[Errno 1] Operation not permitted", ["socket"]),
+    ("a call newer than the table", "print(call(599))", "ENOSYS", []),
+    ("a file that is out of reach", "try: open('/root/x')\nexcept OSError as error: print('refused')", "refused", []),
+    ("a process started by it", "import subprocess\nprint(subprocess.run([sys.executable, '-c', 'import ctypes; "
+     "print(ctypes.CDLL(None).unshare(0x20000))'], capture_output=True, text=True).stdout.strip())", "-1", ["unshare"]),
+    ("a forked child, and a child's child", "if os.fork() == 0:\n    if os.fork() == 0: os._exit(call(155) == 'done')\n"
+     "    os.wait(); call(161, b'.'); os._exit(0)\nos.wait(); print('end')", "end", ["chroot", "pivot_root"]),
+    ("a thread", "import threading\nt = threading.Thread(target=call, args=(323, 0)); t.start(); t.join(); print('end')",
+     "end", ["userfaultfd"]),
+    ("a pool of processes", "import multiprocessing\nif __name__ == '__main__':\n    a, b = multiprocessing.Pipe()\n"
+     "    p = multiprocessing.Process(target=lambda: b.send(call(321, 0, 0, 0))); p.start(); print(a.recv()); p.join()",
+     "EPERM", ["bpf"]),
+    ("the last act of a script", "import atexit\natexit.register(lambda: print(call(321, 0, 0, 0)))", "EPERM", ["bpf"]),
+    ("network where there is none", "import socket\ntry: socket.create_connection(('127.0.0.1', 9))\n"
+     "except OSError as error: print(errno.errorcode[error.errno])", "EPERM" if REDUCED else "ECONNREFUSED",
+     ["socket"] if REDUCED else []),
+]
+
 
 class Detail(ServiceTest):
     """`detail: true` adds `run` and changes nothing else."""
@@ -91,6 +123,39 @@ class Detail(ServiceTest):
         exception = answer.json["run"]["exception"]
         self.assertEqual((exception["type"], exception["file"], exception["line"], exception["source"]),
                          ("AttributeError", "pkg/bad.py", 2, "x.y"))
+
+    def test_refused_system_calls_have_names(self):
+        for name, text, stdout, denied in DENIED:
+            with self.subTest(name):
+                result = self.detail_of(CALL + text)
+                self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (0, stdout + "\n", ""))
+                self.assertEqual(result["run"]["denied"], denied)
+
+    def test_a_script_that_keeps_asking_for_the_same_gets_the_same_answer(self):
+        result = self.detail_of(CALL + """
+print('before')
+answers = {call(101, 0, 0, 0, 0) for _ in range(100_000)}
+print(answers, 'x' * 1_000_000)
+""", timeout_s=300)
+        self.assertEqual((result["exit_code"], result["stderr"]), (0, ""))
+        self.assertEqual(result["stdout"], "before\n{'EPERM'} " + "x" * 1_000_000 + "\n")
+        self.assertEqual(result["run"]["denied"], ["ptrace"])
+
+    def test_a_storm_of_refused_calls_from_all_sides_ends_at_the_deadline(self):
+        result = self.detail_of(CALL + """
+import threading
+call(101, 0, 0, 0, 0), call(250, 0, -4, 1), print('begun', flush=True)
+for _ in range(3): os.fork()
+for _ in range(3): threading.Thread(target=lambda: [call(250, 0, -4, 1) for _ in iter(int, 1)]).start()
+while True: call(101, 0, 0, 0, 0)
+""", timeout_s=4)
+        self.assertEqual((result["exit_code"], result["stdout"]), (124, "begun\n"))
+        self.assertEqual((result["run"]["verdict"], result["run"]["denied"]), ("timeout", ["keyctl", "ptrace"]))
+        self.assert_still_serves()
+
+    def test_names_are_kept_up_to_a_limit(self):
+        denied = self.detail_of(CALL + "for number in range(600, 2000): call(number)")["run"]["denied"]
+        self.assertEqual(denied, [f"syscall {number}" for number in range(600, 664)])
 
     def test_bytes_are_counted_beyond_the_limit(self):
         run = self.detail_of("import sys; sys.stdout.write('x' * 11000000); sys.stderr.write('e')")["run"]

@@ -1,0 +1,18 @@
+// Role: descriptors from one process to another over a Unix socket (unix(7), SCM_RIGHTS).
+// Callers: template.cc hands a runner its ends; runner.cc hands its listener to the worker, sandbox.cc takes it.
+#pragma once
+
+#include <span>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+
+namespace coderunner {
+
+// One byte and copies of these. Works under a script's filter.
+Result<void> send_descriptors(int socket, char word, std::span<const int> descriptors);
+
+// The one descriptor that was sent; an error when there is none, or none yet.
+Result<UniqueFd> receive_descriptor(int socket);
+
+}  // namespace coderunner
