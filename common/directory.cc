@@ -75,6 +75,26 @@ Result<std::optional<UniqueFd>> reclaim_directory(int parent, const std::string&
   return open_directory(parent, name);
 }
 
+Result<void> reclaim_open(int directory) {
+  if ((TRY(stat_open(directory)).st_mode & S_IRWXU) == S_IRWXU) return {};
+  TRY(sys::retry("fchmod", [&] { return ::fchmod(directory, S_IRWXU); }));
+  return {};
+}
+
+Result<std::optional<UniqueFd>> reclaim_in_use(int parent, const std::string& name) {
+  // A descriptor for the place alone needs no permission on it, and its path in /proc leads to nothing else
+  // (open(2), O_PATH).
+  const UniqueFd place(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!place.valid()) {
+    if (not_a_directory(sys::last_errno())) return std::nullopt;
+    return std::unexpected(call_error("openat", name));
+  }
+  const std::string path = fmt::format("/proc/self/fd/{}", place.get());
+  if ((TRY(stat_open(place.get())).st_mode & S_IRWXU) != S_IRWXU)
+    TRY(sys::retry("chmod", [&] { return ::chmod(path.c_str(), S_IRWXU); }));
+  return TRY(sys::open(path, O_RDONLY | O_DIRECTORY));
+}
+
 std::string quoted_name(std::string_view name) {
   constexpr std::size_t kShown = 80;
   std::string out = "\"";

@@ -47,6 +47,12 @@ Result<std::optional<UniqueFd>> open_directory(int parent, const std::string& na
 // nobody else changes any more: chmod goes by name (Linux before 6.6 has no fchmodat(2) that refuses symbolic links).
 Result<std::optional<UniqueFd>> reclaim_directory(int parent, const std::string& name);
 
+// The same for what is open already, and so for nothing but itself, whatever happens to its name.
+Result<void> reclaim_open(int directory);
+// Opens the directory `name` of our own in a tree that is being changed by others at this moment, and reclaims it.
+// nullopt when it is not there or not a directory.
+Result<std::optional<UniqueFd>> reclaim_in_use(int parent, const std::string& name);
+
 // A name of any bytes for a message of one line: quoted, what is not printable ASCII as \xNN, cut after 80 bytes.
 std::string quoted_name(std::string_view name);
 

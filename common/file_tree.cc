@@ -139,8 +139,9 @@ class DiskWalk {
   Result<void> visit_next(UniqueFd& at) {
     const std::string name = std::move(path_.back().pending.back());
     path_.back().pending.pop_back();
-    Result<std::optional<UniqueFd>> opened = open_directory(at.get(), name);
-    if (!opened) {  // not readable
+    // What a script has made unreadable, it can fill all the same.
+    Result<std::optional<UniqueFd>> opened = reclaim_in_use(at.get(), name);
+    if (!opened) {
       use_.complete = false;
       return {};
     }
@@ -210,6 +211,7 @@ Result<void> remove_tree(const std::string& path) {
 
 Result<DiskUse> disk_use(int directory, Bytes stop_above_bytes, std::uint64_t stop_above_inodes) {
   // A descriptor of its own: reading moves an offset that a duplicate would share.
+  TRY(reclaim_open(directory));
   UniqueFd at = TRY(sys::open_at(directory, ".", O_RDONLY | O_DIRECTORY));
   const struct stat root = TRY(stat_open(at.get()));
   return DiskWalk(root.st_dev, stop_above_bytes, stop_above_inodes).run(std::move(at), root.st_ino);

@@ -24,12 +24,13 @@ Result<void> remove_tree(const std::string& path);
 struct DiskUse {
   Bytes bytes = 0;           // allocated (st_blocks), so a sparse file counts what it takes; hard links count once
   std::uint64_t inodes = 0;  // entries below the directory, hard links once
-  // False: the walk ended early (over a limit), met a directory that can not be read, or one that was moved under its
+  // False: the walk ended early (over a limit), met a directory of somebody else's, or one that was moved under its
   // feet; the numbers are then a lower bound.
   bool complete = true;
 };
 
-// What lies below `directory`, while others may change it. Stops as soon as either limit is exceeded.
+// What lies below `directory`, while others may change it. Stops as soon as either limit is exceeded. Directories whose
+// owner has taken away permissions get them back: they can be filled without being readable.
 // Not seen: files that are open but have no name any more (bounded by RLIMIT_FSIZE and RLIMIT_NOFILE).
 // Cost: two system calls a directory, one a file: about 2 ms for 1,000 files; let ten times the walk pass in between.
 Result<DiskUse> disk_use(int directory, Bytes stop_above_bytes, std::uint64_t stop_above_inodes);

@@ -165,6 +165,7 @@ void refuse_all(Survey& survey, const Limits& limits) {
 // ./output, or nullopt with the reason (empty when it is simply not there).
 Result<std::optional<UniqueFd>> open_output(int work_dir, std::string_view& reason) {
   const std::string name(kOutputDir);
+  TRY(reclaim_open(work_dir));
   const std::optional<struct stat> found = TRY(stat_entry(work_dir, name));
   if (!found) return std::nullopt;
   if (!S_ISDIR(found->st_mode)) {

@@ -17,6 +17,7 @@
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
 #include "worker/privileges.h"
+#include "worker/workdir.h"
 
 namespace coderunner {
 namespace {
@@ -66,12 +67,16 @@ Result<void> try_full_level(const JailPlan& plan, const std::string& anchor) {
   return {};
 }
 
+std::string bootstrap_path(const JailPlan& plan) { return plan.boot_directory + "/sitecustomize.py"; }
+
 // The reduced level has no tree of its own to hold bootstrap.py.
 Result<void> write_bootstrap(const JailPlan& plan) {
   if (::mkdir(plan.boot_directory.c_str(), 0700) == -1 && sys::last_errno() != EEXIST)
     return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", plan.boot_directory)));
-  const std::string path = plan.boot_directory + "/sitecustomize.py";
-  ::unlink(path.c_str());  // an earlier worker of this slot has left the same
+  // An earlier worker of this slot has left the same, and a job of its whatever permissions it liked.
+  TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
+  const std::string path = bootstrap_path(plan);
+  ::unlink(path.c_str());
   const UniqueFd file = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, 0400));
   return sys::write_all(file.get(), bootstrap_source());
 }
@@ -119,6 +124,12 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
 
 }  // namespace
 
+Result<void> reclaim_bootstrap(const JailPlan& plan) {
+  TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
+  TRY(sys::retry("chmod(bootstrap)", [&] { return ::chmod(bootstrap_path(plan).c_str(), 0400); }));
+  return {};
+}
+
 Result<Jail> build_jail(WorkerSetup setup) {
   const std::string job_directory = fmt::format("{}/worker-{}", setup.temp_dir, setup.index);
   const auto links = find_links(setup.read_only_paths);
@@ -143,6 +154,7 @@ Result<Jail> build_jail(WorkerSetup setup) {
     TRY(confine(jail.plan, setup.temp_dir));
   } else {
     jail.plan = make_plan(setup, SandboxLevel::kReduced, job_directory, links);
+    TRY(open_temp_dir(setup.temp_dir));
     TRY(write_bootstrap(jail.plan));
   }
   jail.setup = std::move(setup);

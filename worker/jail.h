@@ -32,4 +32,8 @@ struct Jail {
 // where the setup allows that. Fault::kSandbox when the level asked for is not to be had.
 Result<Jail> build_jail(WorkerSetup setup);
 
+// Reduced level: the permissions of bootstrap.py and its folder as the next interpreter needs them, for the same reason
+// as open_temp_dir's.
+Result<void> reclaim_bootstrap(const JailPlan& plan);
+
 }  // namespace coderunner

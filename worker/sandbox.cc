@@ -125,6 +125,7 @@ Result<void> Sandbox::make_folders(const Jail& jail) {
     work = TRY(sys::open_at(scratch_.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   } else {
     folders_.emplace(TRY(make_reduced(jail.setup.temp_dir, jail.setup.index)));
+    TRY(reclaim_bootstrap(jail.plan));
     work = TRY(sys::open_at(folders_->root.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   }
   workdir_.emplace(std::move(work), jail.setup.limits);

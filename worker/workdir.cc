@@ -110,8 +110,13 @@ Error Workdir::path_error(const Error& cause) const {
   return Error{cause.fault, fmt::format("{}: {}", name, cause.message)};
 }
 
+Result<UniqueFd> open_temp_dir(const std::string& path) {
+  TRY(sys::retry("chmod(temporary directory)", [&] { return ::chmod(path.c_str(), kPrivateDir); }));
+  return sys::open(path, O_RDONLY | O_DIRECTORY);
+}
+
 Result<ReducedDirs> make_reduced(const std::string& temp_dir, std::uint32_t index) {
-  const UniqueFd parent = TRY(sys::open(temp_dir, O_RDONLY | O_DIRECTORY));
+  const UniqueFd parent = TRY(open_temp_dir(temp_dir));
   TRY(remove_tree(parent.get(), reduced_name(index)));
   ReducedDirs dirs;
   dirs.root = TRY(make_directory(parent.get(), reduced_name(index)));
@@ -123,7 +128,7 @@ Result<ReducedDirs> make_reduced(const std::string& temp_dir, std::uint32_t inde
 }
 
 Result<void> remove_reduced(const std::string& temp_dir, std::uint32_t index) {
-  const UniqueFd parent = TRY(sys::open(temp_dir, O_RDONLY | O_DIRECTORY));
+  const UniqueFd parent = TRY(open_temp_dir(temp_dir));
   return remove_tree(parent.get(), reduced_name(index));
 }
 

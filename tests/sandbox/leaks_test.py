@@ -32,9 +32,19 @@ ROWS = [
      "libc.syscall(249, b'user', b'left-by-a-job', None, 0) != -1"),
     ("an abstract socket with a listener", "listen()", "connects()"),
     ("a process", "stay()", "any(b'left-by-a-job' in cmdline(pid) for pid in os.listdir('/proc') if pid.isdigit())"),
+    ("a POSIX semaphore", "libc.sem_open(b'/left-by-a-job', os.O_CREAT, 0o600, 1)",
+     "os.path.exists('/dev/shm/sem.left-by-a-job')"),
+    ("a key of the session", "libc.syscall(248, b'user', b'left-by-a-job', b'x', 1, -3)",
+     "libc.syscall(250, 10, -3, b'user', b'left-by-a-job', 0) != -1"),
+    ("a lock on a file that all can read", "lock(True)", "lock(False)"),
+    ("a port with a listener", "serve(True)", "serve(False)"),
+    ("times of a file that all can read", "os.utime(os.__file__, (4711, 4711))",
+     "os.stat(os.__file__).st_mtime == 4711"),
+    ("a score with the out-of-memory killer", "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'500')",
+     "open('/proc/self/oom_score_adj').read() == '500\\n'"),
     ("the mask for new files", "os.umask(0o077)", "os.umask(0o022) != 0o022"),
     ("a lower limit", "__import__('resource').setrlimit(7, (64, 64))", "__import__('resource').getrlimit(7)[0] <= 64"),
-    ("a lower priority", "os.nice(5)", "os.nice(0) != 0"),
+    ("a lower priority", "os.nice(15)", "os.nice(0) >= 15"),  # the service itself may have been started with less
     ("a host name", "libc.sethostname(b'left-by-a-job', 13)", "os.uname().nodename == 'left-by-a-job'"),
     ("a variable", "os.environ['LEFT'] = 'x'", "'LEFT' in os.environ"),
     ("a module", "open('left_by_a_job.py', 'w').write('x = 1'); sys.path.insert(0, '.'); import left_by_a_job",
@@ -49,6 +59,23 @@ def listen():
         import time; os.setsid(); time.sleep(60); os._exit(0)
 def connects():
     try: socket.socket(socket.AF_UNIX).connect(b'\\0left-by-a-job')
+    except OSError: return False
+    return True
+def lock(put):
+    import fcntl
+    file = open('/usr/lib/os-release')
+    if put and os.fork() == 0:
+        import time; os.setsid(); fcntl.flock(file, fcntl.LOCK_EX); time.sleep(60); os._exit(0)
+    while True:
+        try: fcntl.flock(open('/usr/lib/os-release'), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError: return True
+        if not put: return False
+def serve(put):
+    if put:
+        s = socket.create_server(('127.0.0.1', 4711)); os.set_inheritable(s.fileno(), True)
+        if os.fork() == 0:
+            import time; os.setsid(); time.sleep(60); os._exit(0)
+    try: socket.create_connection(('127.0.0.1', 4711)).close()
     except OSError: return False
     return True
 def stay():
@@ -78,7 +105,7 @@ class NothingIsLeft(ServiceTest):
                     found_in_the_same_job.append(name)
                 self.assertEqual(self.output_of(text, args=["look"]).strip(), "False")
         for name in ("a file in the working directory", "a file in the temporary directory", "an artifact",
-                     "a lower limit", "the mask for new files", "a lower priority", "a variable", "a module"):
+                     "a lock on a file that all can read", "a lower limit", "the mask for new files", "a lower priority", "a variable", "a module"):
             self.assertIn(name, found_in_the_same_job, "the row's own check works")
 
     def test_nothing_of_the_interpreter_s_state_is_carried_over(self):
