@@ -96,10 +96,10 @@ def park():
     faulthandler.register(STACK_SIGNAL, file=report, all_threads=True, chain=False)
     del sys.modules["faulthandler"]
 
-    tell_exception_at_exit(report, os.getcwd() + "/")
+    tell_exception_at_exit(report, os.getcwd() + "/", faulthandler)
 
 
-def tell_exception_at_exit(report, home):
+def tell_exception_at_exit(report, home, faulthandler):
     import os
     import sys
 
@@ -107,9 +107,9 @@ def tell_exception_at_exit(report, home):
     pipe = os.fstat(report)
     ours = still_ours
 
-    def tell_exception():
+    def tell_exception(held=[faulthandler]):  # the collector would find a module that nobody holds
         value = getattr(sys, "last_value", None)
-        if value is None or os.getpid() != runner or not ours(report, pipe):
+        if value is None or os.getpid() != runner or not ours(os, report, pipe):
             return
         try:
             os.write(report, describe(value))
@@ -143,6 +143,7 @@ def tell_exception_at_exit(report, home):
 
     loaded = "atexit" in sys.modules
     import atexit
+    tell_exception.__defaults__[0].append(atexit)
     atexit.register(tell_exception)  # the first to be registered is the last to be called
     if not loaded:
         del sys.modules["atexit"]

@@ -20,6 +20,7 @@ WORKING_DIRECTORY = "/work"                                                   # 
 
 def serve_forks(control, report_number, preload):
     """Returns in each runner, parked as far as its process goes, with the go pipe where `control` was."""
+    import _contextvars
     import _socket
     import array
     import ctypes
@@ -46,15 +47,18 @@ def serve_forks(control, report_number, preload):
     no_capabilities = (ctypes.c_uint32 * 6)()
 
     failed = []
-    for name in preload:
-        module = name.rstrip("?")
-        try:
-            __import__(module)
-        except BaseException as error:
-            absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-            if not (absent and name.endswith("?")):
-                failed.append(module)
 
+    def import_all():
+        for name in preload:
+            module = name.rstrip("?")
+            try:
+                __import__(module)
+            except BaseException as error:
+                absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+                if not (absent and name.endswith("?")):
+                    failed.append(module)
+
+    _contextvars.Context().run(import_all)  # some set variables of their context, such as decimal's
     finish = quick_finish(libc, report_number)
     channel = _socket.socket(fileno=control)
 
@@ -88,6 +92,13 @@ def serve_forks(control, report_number, preload):
         os.closerange(control + 1, report_number)
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
+        processes = sys.modules.get("multiprocessing.process")
+        if processes is not None:
+            processes.current_process().authkey = os.urandom(32)
+        threading = sys.modules.get("threading")
+        if threading is not None:  # whose numbers are those of the template
+            threading.main_thread()._set_native_id()
+            threading._counter = threading._count(1).__next__
         finish()
         exercise()
         # The template's own was frozen with everything else: the collector would never find what only it refers to.
@@ -178,6 +189,7 @@ def quick_finish(libc, report):
     """
     import _weakref
     import atexit
+    import builtins
     import ctypes
     import gc
     import os
@@ -185,6 +197,8 @@ def quick_finish(libc, report):
     import sys
 
     newest = next(reversed(sys.modules))
+    # Without what CPython's start adds to them.
+    builtin_names = set(dir(builtins)) - {"open", "copyright", "credits", "exit", "help", "license", "quit"}
     pid, pipe, ours = 0, None, still_ours  # bootstrap.py leaves none of these names behind
 
     # sys.unraisablehook() takes only this type, which has no public name: it is seen when a destructor fails.
@@ -203,13 +217,17 @@ def quick_finish(libc, report):
         if threading is not None:
             threading._shutdown()
         atexit._run_exitfuncs()
-        flushed = flush()
+        sys.is_finalizing = True.__bool__
+        flushed = flush(complain=True)
         sys.setswitchinterval(1e6)  # daemon threads have had their time
         gc.collect()
         take_apart()
-        return 0 if flush() and flushed else -1
+        flush(complain=False)
+        sys.stdout = sys.stderr = None  # nobody hears what sys itself still held
+        let_go([sys])
+        return 0 if flushed else -1
 
-    def flush():
+    def flush(complain):
         good = True
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
@@ -218,7 +236,7 @@ def quick_finish(libc, report):
                     stream.flush()
             except BaseException as error:
                 good = False
-                if name == "stdout":  # as flush_std_files() does: this frame is not the script's
+                if complain and name == "stdout":  # as flush_std_files() does: this frame is not the script's
                     sys.unraisablehook(hook_arguments(
                         (type(error), error, error.__traceback__.tb_next, None, stream)))
         return good
@@ -226,9 +244,9 @@ def quick_finish(libc, report):
     # In the order of CPython's finalize_modules(): what sys holds, then the script's modules, oldest first, each first
     # by letting go of it and then, if somebody holds it still, by emptying it.
     def take_apart():
-        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-            if hasattr(sys, name):
-                setattr(sys, name, None)
+        for name in ("path", "argv", "ps1", "ps2", "last_type", "last_value", "last_traceback", "last_exc", "path_hooks",
+                     "path_importer_cache", "meta_path", "__interactivehook__"):
+            setattr(sys, name, None)
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, getattr(sys, "__%s__" % name))
         own = []  # from the end: to walk all of them would touch the pages of all their names
@@ -238,6 +256,7 @@ def quick_finish(libc, report):
             own.append(name)
         own.append("__main__")
         own.reverse()
+        sys.modules["io"] = None  # modules can not be had any more; by way of this one, tracebacks show no source
         held = []
         for name in own:
             module = sys.modules.pop(name, None)
@@ -246,6 +265,8 @@ def quick_finish(libc, report):
             except TypeError:
                 pass
             del module
+        for name in [name for name in builtins.__dict__ if name not in builtin_names]:
+            del builtins.__dict__[name]
         gc.collect()
         gc_again = False
         for reference in held:
@@ -260,9 +281,22 @@ def quick_finish(libc, report):
             del module
         if gc_again:
             gc.collect()
+        let_go([module for module in sys.modules.values() if module is not sys])
+
+    # Of what the job has made, these modules of the template hold what they were given. To look at all their names costs
+    # milliseconds, so only where somebody would notice: files, and what has a destructor.
+    def let_go(modules):
+        made = {id(thing): thing for thing in gc.get_objects()}  # what is frozen is not among them
+        if any(hasattr(type(thing), "__del__") for thing in made.values()):
+            made = set(made)
+            for module in modules:
+                names = getattr(module, "__dict__", {})
+                for name in [name for name, value in names.items() if id(value) in made]:
+                    names[name] = None
+            gc.collect()
 
     def leave(status, _):
-        if os.getpid() == pid and ours(report, pipe):
+        if os.getpid() == pid and ours(os, report, pipe):
             used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
             spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
             peak = max(usage.ru_maxrss for usage in used) * 1024
@@ -284,9 +318,8 @@ def quick_finish(libc, report):
     return switch_on
 
 
-def still_ours(descriptor, pipe):
+def still_ours(os, descriptor, pipe):
     """Whether a descriptor is the pipe that it was: a script may close it, and the next file takes its number."""
-    import os
     try:
         return os.path.samestat(os.fstat(descriptor), pipe)
     except OSError:

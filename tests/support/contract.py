@@ -1,19 +1,12 @@
-"""Role: what the suites over HTTP share: one service a class, a script in and its result out, the interpreter itself
-to compare with.
+"""Role: what the suites over HTTP share: one service a class, a script in and its result out.
 Callers: tests/contract/*_test.py, tests/sandbox/*_test.py.
 Law: a class begins and ends on an idle service with the same descriptors and processes (Service.remember).
 """
-import os
-import pathlib
-import re
-import signal
-import subprocess
 import sys
-import tempfile
 import textwrap
 import unittest
 
-from service import PYTHON, Service
+from service import Service
 
 MEMBERS = {"exit_code", "stdout", "stderr", "artifacts"}
 MEGABYTE = 1024 * 1024
@@ -65,39 +58,6 @@ class ServiceTest(unittest.TestCase):
 
     def assert_still_serves(self):
         self.assertEqual(self.output_of("print('still here')"), "still here\n")
-
-
-def without_places(stdout, stderr):
-    """Both streams without what differs from run to run: the script's directory, and addresses of objects."""
-    place = re.search(r"(/[^\s'\"]+)/script\.py", stdout + stderr)
-    parts = []
-    for part in (stdout, stderr):
-        if place:
-            part = part.replace(place.group(1), "<cwd>")
-        parts.append(re.sub(r"0x[0-9a-f]{6,}", "<address>", part))
-    return tuple(parts)
-
-
-def default_signals():
-    # A shell starts its background jobs with these two ignored, and an ignored signal stays so across exec.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-
-
-def bare_python(text):
-    """What `python3 script.py` itself does with a script, in a directory of its own: (the code as a shell tells it,
-    stdout, stderr), without_places."""
-    with tempfile.TemporaryDirectory(prefix="bare-python-") as directory:
-        directory = os.path.realpath(directory)
-        pathlib.Path(directory, "script.py").write_bytes(script(text).encode())
-        for name in ("input", "output"):
-            os.mkdir(os.path.join(directory, name))
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
-                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-        done = subprocess.run([PYTHON, "script.py"], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=60, preexec_fn=default_signals)
-        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
-        return (code, *without_places(done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")))
 
 
 def main():
