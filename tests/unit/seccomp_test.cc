@@ -351,9 +351,10 @@ TEST_CASE("the reduced level has no network, no System V objects and no say over
       {"UDP 6", [] { return static_cast<long>(::socket(AF_INET6, SOCK_DGRAM, 0)); }, "0", "EPERM"},
       {"Unix", [] { return static_cast<long>(::socket(AF_UNIX, SOCK_STREAM, 0)); }, "0", "EPERM"},
       {"Unix pair", [] { int pair[2]; return static_cast<long>(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair)); }, "0", "0"},
-      {"own priority", [] { return ::syscall(SYS_setpriority, 0, 0, 5); }, "0", "0"},
-      {"priority by pid", [] { return ::syscall(SYS_setpriority, 0, ::getpid(), 5); }, "0", "EPERM"},
-      {"priority of a user", [] { return ::syscall(SYS_setpriority, PRIO_USER, kNobodyElse, 5); }, "ESRCH", "EPERM"},
+      // 19, the lowest: whoever runs this may have been made nice already.
+      {"own priority", [] { return ::syscall(SYS_setpriority, 0, 0, 19); }, "0", "0"},
+      {"priority by pid", [] { return ::syscall(SYS_setpriority, 0, ::getpid(), 19); }, "0", "EPERM"},
+      {"priority of a user", [] { return ::syscall(SYS_setpriority, PRIO_USER, kNobodyElse, 19); }, "ESRCH", "EPERM"},
       {"own scheduler", [] { const int none = 0; return ::syscall(SYS_sched_setscheduler, 0, 0, &none); }, "0", "0"},
       {"scheduler by pid", [] { const int none = 0; return ::syscall(SYS_sched_setscheduler, ::getpid(), 0, &none); }, "0", "EPERM"},
       {"shmget", [] { return ::syscall(SYS_shmget, IPC_PRIVATE, 0, 0); }, "EINVAL", "EPERM"},
