@@ -17,6 +17,7 @@
 #include "common/sys.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/drop_user.h"
+#include "supervisor/sandbox_bait.h"
 
 namespace coderunner {
 
@@ -51,6 +52,7 @@ std::string running_folder() {
 
 Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::span<char> title_area) {
   raise_descriptor_limit();
+  plant_bait_variable();
   // What outlives its worker becomes our child, and can be found and killed (orphans.h).
   TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }));
   Account account = TRY(service_account(settings.user));

@@ -1,8 +1,6 @@
 // Role: GET /api/health and GET /; see pages.h.
 #include "supervisor/pages.h"
 
-#include <vector>
-
 #include <fmt/format.h>
 
 #include "common/text.h"
@@ -12,19 +10,9 @@ namespace {
 
 std::string quote(std::string_view bytes) { return json_quote(decode_utf8_replace(bytes)); }
 
-std::string sandbox_json(const ReadyReport& report) {
-  std::vector<std::string> layers;
-  for (const LayerState& layer : report.layers) {
-    layers.push_back(
-        fmt::format(R"({}:{{"active":{},"detail":{}}})", quote(layer.name), layer.active, quote(layer.detail)));
-  }
-  return fmt::format(R"({{"level":"{}","layers":{{{}}}}})", report.level == SandboxLevel::kFull ? "full" : "reduced",
-                     fmt::join(layers, ","));
-}
-
 }  // namespace
 
-HttpReply make_health_page(const PoolHealth& health, std::string_view version) {
+HttpReply make_health_page(const PoolHealth& health, std::string_view version, const SandboxReport* sandbox) {
   const bool able = health.ready + health.busy + health.resetting > 0;
   const std::string_view status = health.draining ? "draining" : able ? "healthy" : "starting";
   HttpReply reply;
@@ -33,7 +21,7 @@ HttpReply make_health_page(const PoolHealth& health, std::string_view version) {
   reply.body = fmt::format(
       R"({{"status":"{}","version":{},"python":{},"workers":{{"ready":{},"busy":{}}},"queue":{},"sandbox":{})", status,
       quote(version), health.report ? quote(health.report->python) : "null", health.ready, health.busy, health.queued,
-      health.report ? sandbox_json(*health.report) : "null");
+      sandbox != nullptr ? format_sandbox_json(*sandbox) : "null");
   if (!health.trouble.empty()) reply.body += R"(,"trouble":)" + quote(health.trouble);
   reply.body += '}';
   return reply;

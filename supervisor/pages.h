@@ -7,12 +7,14 @@
 
 #include "supervisor/http.h"
 #include "supervisor/pool.h"
+#include "supervisor/sandbox_report.h"
 
 namespace coderunner {
 
 // 200 while jobs can run; 503 as "starting" before the first worker is ready (with `trouble` when births fail) and as
 // "draining" after SIGTERM.
-HttpReply make_health_page(const PoolHealth& health, std::string_view version);
+// `sandbox`: the report of the check at the start; null until it has been made.
+HttpReply make_health_page(const PoolHealth& health, std::string_view version, const SandboxReport* sandbox);
 
 HttpReply make_front_page(std::string_view version);
 

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -20,6 +21,7 @@
 #include "supervisor/pages.h"
 #include "supervisor/routes.h"
 #include "supervisor/run_route.h"
+#include "supervisor/sandbox_check.h"
 #include "supervisor/signals.h"
 
 namespace coderunner {
@@ -52,10 +54,15 @@ RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bo
           .drain_now = &drain_now};
 }
 
-std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const Metrics& metrics) {
+// The report of the check, from the thread that makes it to those that show it.
+using SandboxBoard = std::atomic<std::shared_ptr<const SandboxReport>>;
+
+std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const SandboxBoard& board, const Metrics& metrics) {
   return {
       {"GET", kFrontPath, [](HttpRequest) { return make_front_page(CODERUNNER_VERSION); }},
-      {"GET", kHealthPath, [&](HttpRequest) { return make_health_page(pool.health(), CODERUNNER_VERSION); }},
+      {"GET", kHealthPath, [&](HttpRequest) {
+         return make_health_page(pool.health(), CODERUNNER_VERSION, board.load().get());
+       }},
       {"GET", kMetricsPath, [&](HttpRequest) { return metrics.make_page(pool.health(), CODERUNNER_VERSION); }},
       {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); }},
   };
@@ -67,6 +74,24 @@ Result<std::optional<int>> await_first_worker(Pool& pool, const SignalWatch& sig
     if (const auto signal = TRY(signals.wait(Deadline::in(Millis{0})))) return signal;
   }
   return std::nullopt;
+}
+
+// Tries the sandbox with the first worker that is ready. An error: the setting is strict, and it is not to be had.
+Result<void> report_sandbox(const Settings& settings, const std::string& temp_dir, Pool& pool, SandboxBoard& board) {
+  Findings findings;
+  const auto tried = try_sandbox(pool, {temp_dir, settings.network, settings.limits}, Trial::kAtHand, findings);
+  if (!tried) {
+    complain(fmt::format("the sandbox could not be tried: {}", tried.error().message));
+    return {};
+  }
+  SandboxReport report = conclude(findings);
+  const std::string weakness = describe_weakness(report);
+  const bool fails = check_exit_status(report) == kExitUnusable;
+  if (fails) complain(fmt::format("the sandbox does not hold what it promises: {}", weakness));
+  board = std::make_shared<const SandboxReport>(std::move(report));
+  if (fails && settings.sandbox == SandboxMode::kStrict)
+    return fail(Fault::kSandbox, fmt::format("the full sandbox is not to be had here: {}", weakness));
+  return {};
 }
 
 // No new job; those that run may end by themselves for the grace period, then as timed out.
@@ -89,7 +114,8 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   Pool pool(describe_pool(settings, workers, ground, python));
   Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kRunPath});
   const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
-  Routes routes(list_routes(run_route, pool, metrics),
+  SandboxBoard board;
+  Routes routes(list_routes(run_route, pool, board, metrics),
                 [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); });
   MeteredHandler handler(routes, metrics);
   const auto server = TRY(HttpServer::bind({.host = settings.listen_host,
@@ -101,35 +127,42 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   if (!signal) {
     const PoolHealth health = pool.health();
     // A reduced worker never says Ready under --sandbox strict: it fails, with the layer that is missing.
-    if (settings.sandbox == SandboxMode::kStrict && !health.report) return fail(Fault::kSandbox, health.trouble);
-    sink.write_line(format_start_line(settings, server->port(), workers, python, health, ground.notes) + "\n");
-    TRY(signals.wait(Deadline::never()));
+    if (settings.sandbox == SandboxMode::kStrict && !health.report)
+      return fail(Fault::kSandbox, explain_trouble(health.trouble, {}));
+    bool tried = health.report.has_value();
+    if (tried) TRY(report_sandbox(settings, ground.temp_dir, pool, board));
+    const auto report = board.load();
+    sink.write_line(format_start_line(settings, server->port(), workers, python, {report.get(), health.trouble},
+                                      ground.notes) + "\n");
+    while (!signal) {
+      signal = TRY(signals.wait(tried ? Deadline::never() : Deadline::in(kLook)));
+      if (signal || tried || !pool.wait_until_ready(Deadline::in(Millis{0}))) continue;
+      tried = true;  // the first worker has come late
+      TRY(report_sandbox(settings, ground.temp_dir, pool, board));
+    }
   }
   signals.exit_at_next();
   drain(pool, drain_now, settings.grace_s);
   return {};
 }
 
-std::string describe_sandbox(const PoolHealth& health) {
-  if (!health.report) return fmt::format(R"("sandbox":"none","detail":{})", quote(health.trouble));
-  if (health.report->level == SandboxLevel::kFull) return R"("sandbox":"full")";
-  std::string reasons;
-  for (const LayerState& layer : health.report->layers) {
-    if (!layer.active) reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", layer.name, layer.detail);
-  }
-  return fmt::format(R"("sandbox":"reduced","detail":{})", quote(reasons));
+std::string describe_sandbox(const StartFacts& facts) {
+  if (facts.sandbox == nullptr) return fmt::format(R"("sandbox":"none","detail":{})", quote(facts.trouble));
+  const std::string weakness = describe_weakness(*facts.sandbox);
+  return fmt::format(R"("sandbox":"{}"{})", level_name(facts.sandbox->level),
+                     weakness.empty() ? "" : R"(,"detail":)" + quote(weakness));
 }
 
 }  // namespace
 
 std::string format_start_line(const Settings& settings, int port, std::size_t workers, const Interpreter& python,
-                              const PoolHealth& health, const std::vector<std::string>& notes) {
+                              const StartFacts& facts, const std::vector<std::string>& notes) {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::string line = fmt::format(
       R"({{"time":"{:%Y-%m-%dT%H:%M:%S}Z","event":"service_started","host":{},"port":{},"workers":{},"python":{},)"
       R"("python_path":{},{})",
       fmt::gmtime(now), quote(settings.listen_host), port, workers, quote(python.version), quote(python.path),
-      describe_sandbox(health));
+      describe_sandbox(facts));
   std::string list;
   for (const std::string& note : notes) list += (list.empty() ? "" : ",") + quote(note);
   if (!python.note.empty()) list += (list.empty() ? "" : ",") + quote(python.note);

@@ -1,7 +1,6 @@
-"""Role: the command line: `coderunner run`, --check, --version, --help, and settings that are wrong.
+"""Role: the command line: `coderunner run`, --version, --help, and settings that are wrong.
 Callers: meson test, once a mode of starting the service.
 """
-import json
 import os
 import pathlib
 import shutil
@@ -11,7 +10,7 @@ import tempfile
 import unittest
 
 from contract import main, script
-from service import FLAGS, REDUCED, SERVICE_UID, Service, eventually, descendants, stat_fields
+from service import FLAGS, SERVICE_UID, Service, eventually, descendants, stat_fields
 
 
 class CommandLine(unittest.TestCase):
@@ -111,18 +110,6 @@ class CommandLine(unittest.TestCase):
         eventually(lambda: all((stat_fields(pid) or ["Z"])[0] == "Z" for pid in below), "no process left", 5)
         Service.bystanders.discard(process.pid)
         eventually(lambda: os.listdir(self.service.temp) == [], "no directory left", 5)
-
-    def test_check_tries_the_sandbox_and_prints_a_table(self):
-        done = self.command("--check", *FLAGS)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn(b"reduced" if REDUCED else b"full", done.stdout)
-        for layer in (b"syscalls", b"network", b"memory"):
-            self.assertIn(layer, done.stdout)
-
-    def test_check_speaks_json_too(self):
-        done = self.command("--check", "--json", *FLAGS)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(json.loads(done.stdout)["level"], "reduced" if REDUCED else "full")
 
     def test_version_and_help(self):
         self.assertRegex(self.command("--version").stdout.decode(), r"^coderunner \d+\.\d+\.\d+\n$")

@@ -32,7 +32,7 @@ class Health(ServiceTest):
         sandbox = self.service.health()["sandbox"]
         self.assertEqual(sandbox["level"], "reduced" if REDUCED else "full")
         text = repr(sandbox)
-        for layer in ("network", "syscalls", "memory", "processes"):
+        for layer in ("network", "syscalls", "memory", "process_limit", "namespaces"):
             self.assertIn(layer, text)
         for name, layer in sandbox["layers"].items():
             self.assertIsInstance(layer["active"], bool)
@@ -41,7 +41,7 @@ class Health(ServiceTest):
     def test_a_service_that_is_reduced_says_why(self):
         health, started = self.service.health()["sandbox"], self.service.lines[0]
         self.assertEqual(started["sandbox"], health["level"])
-        why = "unshare(user): ENOSPC" if REFUSED else "--sandbox=reduced" if REDUCED else None
+        why = "denied by user.max_user_namespaces=0" if REFUSED else "--sandbox=reduced" if REDUCED else None
         if why is None:
             self.assertNotIn("detail", started)
         else:

@@ -12,7 +12,6 @@
 
 #include "common/sys.h"
 #include "supervisor/artifact_writer.h"
-#include "supervisor/check_command.h"
 #include "supervisor/drop_user.h"
 #include "supervisor/keeper.h"
 #include "supervisor/run_command.h"
@@ -194,17 +193,6 @@ TEST_CASE("a command that can not be carried out names the file or the limit") {
     CHECK(request.error().fault == Fault::kClient);
     CHECK_MESSAGE(request.error().message.find(row.says) != std::string::npos, request.error().message);
   }
-}
-
-TEST_CASE("a check is a table for people and an object for programs") {
-  const ReadyReport report{SandboxLevel::kReduced, "3.11.2",
-                           {{"files", true, "Landlock"}, {"namespaces", false, "EPERM \"here\""}}, 0};
-  CHECK(format_check_table(report) ==
-        "sandbox: reduced, Python 3.11.2\n  files       yes  Landlock\n  namespaces  no   EPERM \"here\"\n");
-  CHECK(format_check_json(report) ==
-        "{\"level\":\"reduced\",\"python\":\"3.11.2\",\"layers\":["
-        "{\"name\":\"files\",\"active\":true,\"detail\":\"Landlock\"},"
-        "{\"name\":\"namespaces\",\"active\":false,\"detail\":\"EPERM \\\"here\\\"\"}]}\n");
 }
 
 }  // namespace
