@@ -23,7 +23,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> params;   // of the query, decoded, in order
   std::vector<std::pair<std::string, std::string>> headers;  // names as they came, values without outer blanks
   std::string body;        // framing removed; at most HttpConfig::body_bytes
-  std::string request_id;  // the client's X-Request-Id when it is well-formed, else fresh
+  std::string request_id;  // of HttpConfig::id_headers, else fresh
   std::string peer_ip;     // of the socket: "127.0.0.1", "::1"; an IPv4-mapped address as IPv4
   int client_fd = -1;      // the client's socket, to notice its hang-up; borrowed, not to be read or written
   Clock::time_point arrived{};  // when the head was complete
@@ -72,6 +72,7 @@ struct HttpConfig {
   int port = 0;                    // 0: a free one
   Bytes body_bytes = Limits{}.body_bytes;
   std::size_t connections = kMaxConnections;
+  std::vector<std::string> id_headers = {"X-Request-Id"};  // whose well-formed value is the request id, best first
   HttpTimes times{};
 };
 

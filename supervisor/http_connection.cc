@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
@@ -63,11 +64,20 @@ std::string make_request_id() {
   return fmt::format("{:016x}{:016x}", random[0], random[1]);
 }
 
-std::string choose_request_id(const HttpRequest& request) {
+bool is_request_id(std::string_view text) {
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-  const auto given = request.header("X-Request-Id");
-  const bool short_enough = given && !given->empty() && given->size() <= 64;
-  return short_enough && given->find_first_not_of(kAllowed) == given->npos ? std::string(*given) : make_request_id();
+  return !text.empty() && text.size() <= 64 && text.find_first_not_of(kAllowed) == text.npos;
+}
+
+// One that was sent twice is nobody's: a proxy that adds its own to the client's must not be taken for the client.
+std::string choose_request_id(const HttpRequest& request, const std::vector<std::string>& id_headers) {
+  for (const std::string& name : id_headers) {
+    const auto given = request.header(name);
+    const auto count = std::ranges::count_if(
+        request.headers, [&](const auto& header) { return ::strcasecmp(header.first.c_str(), name.c_str()) == 0; });
+    if (count == 1 && is_request_id(*given)) return std::string(*given);
+  }
+  return make_request_id();
 }
 
 bool has_header(const HttpReply& reply, std::string_view name) {
@@ -112,7 +122,7 @@ bool HttpConnection::serve_one() {
   auto head = parse_head(std::string_view(buffer_).substr(0, head_bytes));
   if (!head) return refuse_and_close(unparsed_request(), make_reply(head.error()));
   buffer_.erase(0, head_bytes);
-  head->request.request_id = choose_request_id(head->request);
+  head->request.request_id = choose_request_id(head->request, config_.id_headers);
   head->request.peer_ip = peer_ip_;
   head->request.client_fd = socket_.get();
   head->request.arrived = Clock::now();

@@ -65,17 +65,6 @@ std::string decode_percent(std::string_view text, Plus plus) {
   return out;
 }
 
-void parse_target(std::string_view target, HttpRequest& request) {
-  std::string_view query = target;
-  request.path = decode_percent(take_until(query, '?'), Plus::kStays);
-  while (!query.empty()) {
-    std::string_view value = take_until(query, '&');
-    if (value.empty()) continue;
-    const std::string_view name = take_until(value, '=');
-    request.params.emplace_back(decode_percent(name, Plus::kIsBlank), decode_percent(value, Plus::kIsBlank));
-  }
-}
-
 struct RequestLine {
   std::string_view method, target;
   std::string_view authority;  // of a target in absolute form
@@ -168,6 +157,17 @@ bool lists_option(const HttpRequest& request, std::string_view option) {
 }
 
 }  // namespace
+
+void parse_target(std::string_view target, HttpRequest& request) {
+  std::string_view query = target;
+  request.path = decode_percent(take_until(query, '?'), Plus::kStays);
+  while (!query.empty()) {
+    std::string_view value = take_until(query, '&');
+    if (value.empty()) continue;
+    const std::string_view name = take_until(value, '=');
+    request.params.emplace_back(decode_percent(name, Plus::kIsBlank), decode_percent(value, Plus::kIsBlank));
+  }
+}
 
 HttpResult<std::size_t> find_head_end(std::string_view bytes, std::size_t& scanned) {
   for (;;) {

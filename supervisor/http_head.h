@@ -40,6 +40,9 @@ HttpResult<std::size_t> find_head_end(std::string_view bytes, std::size_t& scann
 // `head` as measured by find_head_end. Errors: 400, 415, 417, 431, 501, 505.
 HttpResult<ParsedHead> parse_head(std::string_view head);
 
+// Path and parameters of a target in origin form, "/path?a=b"; never fails.
+void parse_target(std::string_view target, HttpRequest& request);
+
 // Takes the chunked coding off a body (RFC 9112 section 7.1). Extensions and trailers are dropped.
 class ChunkedDecoder {
  public:

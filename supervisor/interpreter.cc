@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 constexpr Millis kProbeLimit{10'000};
 constexpr std::size_t kAnswerLimit = 1 << 20;
 constexpr int kOldestMinor = 8, kNewestMinor = 13;
+constexpr std::string_view kOwnPython = "python/bin/python3";  // beside the programs: scripts/package puts it there
 constexpr std::string_view kDefaultPackages = ".python_packages/lib/site-packages";
 
 // Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to.
@@ -192,12 +193,16 @@ std::vector<std::string> list_candidates(const InterpreterRequest& request) {
     const fs::path absolute = fs::absolute(request.python, error);
     return {error ? request.python : absolute.string()};
   }
-  std::vector<std::string> candidates = {"/usr/bin/python3"};
+  std::vector<std::string> candidates;
+  std::error_code error;
+  // A package brings the interpreter that it was tried with.
+  const fs::path own = fs::path(request.beside) / kOwnPython;
+  if (!request.beside.empty() && fs::exists(own, error)) candidates.push_back(own);
+  candidates.emplace_back("/usr/bin/python3");
   std::string_view rest = request.search;
   while (!rest.empty()) {
     const std::string_view folder = rest.substr(0, rest.find(':'));
     rest.remove_prefix(std::min(folder.size() + 1, rest.size()));
-    std::error_code error;
     const fs::path place = fs::path(folder) / "python3";
     if (folder.starts_with('/') && fs::exists(place, error)) candidates.push_back(place);
   }

@@ -1,4 +1,4 @@
-// Role: a JSON body -> the fields of a run, checked for type and count. The only door to simdjson.
+// Role: a JSON body -> the fields of a run, checked for type and count. The door to simdjson.
 // Callers: request.cc.
 // Law: the whole document is checked, ignored fields too; `null` is the same as absent; a known field given twice is
 // refused, because the two readers of a body who pick different ones would not see the same job.

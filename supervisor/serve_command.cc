@@ -14,6 +14,7 @@
 
 #include "common/text.h"
 #include "supervisor/audit.h"
+#include "supervisor/functions_host.h"
 #include "supervisor/gate.h"
 #include "supervisor/http.h"
 #include "supervisor/launch.h"
@@ -49,9 +50,17 @@ class Serving {
 RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bool>& drain_now) {
   return {.gate = {.keys = settings.api_keys,
                    .allow_origins = settings.allow_origins,
-                   .loopback = is_loopback_host(settings.listen_host)},
+                   // In Azure the caller's Host is the site's, and no browser shares a machine with this service.
+                   .loopback = is_loopback_host(settings.listen_host) && settings.starter != Starter::kFunctionsHost},
           .limits = settings.limits,
           .drain_now = &drain_now};
+}
+
+HttpConfig describe_http(const Settings& settings, bool hosted) {
+  HttpConfig config{
+      .host = settings.listen_host, .port = settings.listen_port, .body_bytes = settings.limits.body_bytes};
+  if (hosted) config.id_headers.emplace(config.id_headers.begin(), kInvocationIdHeader);
+  return config;
 }
 
 // The report of the check, from the thread that makes it to those that show it.
@@ -117,10 +126,11 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   SandboxBoard board;
   Routes routes(list_routes(run_route, pool, board, metrics),
                 [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); });
-  MeteredHandler handler(routes, metrics);
-  const auto server = TRY(HttpServer::bind({.host = settings.listen_host,
-                                            .port = settings.listen_port,
-                                            .body_bytes = settings.limits.body_bytes}, handler));
+  MeteredHandler metered(routes, metrics);
+  FunctionsHost functions_host(metered);
+  const bool hosted = settings.starter != Starter::kOperator;
+  HttpHandler& handler = hosted ? static_cast<HttpHandler&>(functions_host) : metered;
+  const auto server = TRY(HttpServer::bind(describe_http(settings, hosted), handler));
   const Serving serving(*server);
 
   std::optional<int> signal = TRY(await_first_worker(pool, signals));

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "common/sys.h"
+#include "supervisor/gate.h"
 
 namespace coderunner {
 namespace {
@@ -175,11 +176,25 @@ Result<void> apply_flags(Collector& collector, const CommandLine& line) {
   return {};
 }
 
+// The site's own name, where the host knows it, is an origin of our own: https in Azure, http on a developer's machine.
+void apply_site(Settings& settings, const Environment& environment) {
+  settings.starter = Starter::kFunctionsHost;
+  const auto site = environment.find("WEBSITE_HOSTNAME");
+  if (!site) return;
+  const auto origin = parse_origin(fmt::format("http://{}", *site));
+  if (!origin) return;
+  const bool local = is_loopback_host(origin->host);
+  if (local) settings.starter = Starter::kFunctionsTools;
+  settings.allow_origins.push_back(fmt::format("{}://{}", local ? "http" : "https", *site));
+}
+
 // The Azure Functions host tells its custom handler where to listen by variable; the second name is the older one.
-Result<void> apply_host_port(Settings& settings, const Environment& environment) {
+Result<void> apply_functions_host(Settings& settings, const Environment& environment, bool listen_given) {
   for (const std::string_view name : {"FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"}) {
     const auto port = environment.find(name);
     if (!port) continue;
+    apply_site(settings, environment);
+    if (listen_given) return {};
     const auto listen = find_row("listen")->set(settings, fmt::format("{}:{}", settings.listen_host, *port));
     if (!listen || settings.listen_port == 0) return refuse_setting(name, "takes a port from 1 to 65535");
     return {};
@@ -217,7 +232,7 @@ Result<Settings> parse_settings(std::span<const char* const> argv, std::span<con
   }
   TRY(apply_variables(collector, environment));
   TRY(apply_flags(collector, line));
-  if (!collector.given("listen")) TRY(apply_host_port(settings, environment));
+  TRY(apply_functions_host(settings, environment, collector.given("listen")));
   TRY(settle_timeouts(settings, collector, line));
 
   settings.run_script = std::move(line.run_script);

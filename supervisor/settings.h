@@ -17,6 +17,13 @@ namespace coderunner {
 
 enum class Command : std::uint8_t { kServe, kRun, kCheck, kHelp, kVersion };
 
+// Who started the service, as its environment tells.
+enum class Starter : std::uint8_t {
+  kOperator,
+  kFunctionsTools,  // the Azure Functions host on a developer's machine: `func start`
+  kFunctionsHost,   // the Azure Functions host behind a front end that has checked names and keys
+};
+
 struct Settings {
   Command command = Command::kServe;
   std::string listen_host = "127.0.0.1";  // a name or address, without the brackets of an IPv6 one
@@ -41,6 +48,7 @@ struct Settings {
   std::vector<std::string> api_keys;
   std::vector<std::string> allow_origins;    // each valid for parse_origin (gate.h)
   std::vector<std::string> trusted_proxies;  // IPv4 or IPv6 addresses
+  Starter starter = Starter::kOperator;
   std::string user = "nobody";
   std::uint64_t grace_s = 30;
   Limits limits;

@@ -22,11 +22,12 @@ class ServiceTest(unittest.TestCase):
     """One service for all tests of a class. `arguments` and `environment` are what it is started with."""
 
     arguments, environment, workers = [], {}, 2
+    service_class = Service  # how it is started
     maxDiff = 4000
 
     @classmethod
     def setUpClass(cls):
-        cls.service = cls.enterClassContext(Service(*cls.arguments, env=cls.environment, workers=cls.workers))
+        cls.service = cls.enterClassContext(cls.service_class(*cls.arguments, env=cls.environment, workers=cls.workers))
         cls.service.remember()
 
     def run_script(self, text, **fields):

@@ -171,14 +171,19 @@ class Service:
         return [*become, *(WITHOUT_NAMESPACES if REFUSED else []), self.binary, *words]
 
     def _start(self):
-        self.process = subprocess.Popen(
-            self.command("serve", f"--workers={self.workers}", *FLAGS, *self.args),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment(), cwd="/")
+        self._launch(self.command("serve", f"--workers={self.workers}", *FLAGS, *self.args), "/")
+        self._await_first_line()
+
+    def _launch(self, command, directory):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env=self.environment(), cwd=directory)
         Service.running.add(self.process.pid)
         self.readers = [threading.Thread(target=self._read_log, daemon=True),
                         threading.Thread(target=self._read_errors, daemon=True)]
         for reader in self.readers:
             reader.start()
+
+    def _await_first_line(self):
         first = eventually(lambda: self.lines or self.process.poll() is not None, "the first line of the log", 30)
         if first is True or not self.lines:
             raise AssertionError(f"the service ended at once: {self.process.returncode} {self.errors!r}")

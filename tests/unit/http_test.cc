@@ -208,6 +208,26 @@ TEST_CASE("the request id is the client's when it is well-formed") {
   }
 }
 
+TEST_CASE("the first configured header that is well-formed and sent once is the request id") {
+  struct Row {
+    std::string headers, id;  // empty: a fresh one
+  };
+  const Row rows[] = {
+      {"X-Best: a\r\nX-Request-Id: b\r\n", "a"}, {"x-best: a\r\n", "a"},
+      {"X-Request-Id: b\r\n", "b"},              {"X-Best: a b\r\nX-Request-Id: b\r\n", "b"},
+      {"X-Best: a\r\nX-Best: c\r\n", ""},        {"X-Best: a, c\r\n", ""},
+  };
+  NotingHandler handler;
+  LoopbackServer server(handler, {.id_headers = {"X-Best", "X-Request-Id"}});
+  LoopbackClient client(server.port());
+  for (const Row& row : rows) {
+    CAPTURE(row.headers);
+    REQUIRE(client.send(get("/", row.headers)));
+    const std::string id = client.read_reply().headers.at("X-Request-Id");
+    CHECK((row.id.empty() ? id.size() == 32 : id == row.id));
+  }
+}
+
 TEST_CASE("a handler that throws costs its request only") {
   NotingHandler handler;
   handler.on_answer = [](HttpRequest request) -> HttpReply {

@@ -130,6 +130,23 @@ TEST_CASE("a prefix of its own is shown, somebody's home only in parts, and link
   CHECK_FALSE(has(paths, place.path() + "/missing"));
 }
 
+TEST_CASE("an interpreter beside the program comes before the system's, and a named one before both") {
+  const Place place;
+  fs::create_directories(place.path() + "/python/bin");
+  const std::string answer = R"(printf 'version\0%s\0executable\0/usr/bin/python3\0' )";
+  const std::string own = place.program("python/bin/python3", answer + "3.9.1");
+  const std::string named = place.program("named", answer + "3.10.1");
+  const auto version = [&](const std::string& python) {
+    const auto found = find_interpreter({.python = python, .search = "", .packages = "", .beside = place.path()});
+    REQUIRE(found.has_value());
+    return found->version;
+  };
+  CHECK(version("") == "3.9.1");
+  CHECK(version(named) == "3.10.1");
+  fs::remove(own);
+  CHECK(version("") != "3.9.1");
+}
+
 TEST_CASE("a packages folder is found beside the program, or named, and shown") {
   const Place place;
   const std::string folder = place.path() + "/.python_packages/lib/site-packages";

@@ -231,6 +231,35 @@ TEST_CASE("the functions host sets the port when nothing else does") {
   }
 }
 
+TEST_CASE("the functions host and its site are known by the environment, whatever sets the port") {
+  struct Row {
+    Words variables;
+    Starter starter;
+    Words origins;
+  };
+  const std::string port = "FUNCTIONS_CUSTOMHANDLER_PORT=5000", old_port = "FUNCTIONS_HTTPWORKER_PORT=5000";
+  const Row rows[] = {
+      {{}, Starter::kOperator, {}},
+      {{"WEBSITE_HOSTNAME=a.example"}, Starter::kOperator, {}},
+      {{"FUNCTIONS_CUSTOMHANDLER_PORT="}, Starter::kOperator, {}},
+      {{port}, Starter::kFunctionsHost, {}},
+      {{old_port}, Starter::kFunctionsHost, {}},
+      {{port, "WEBSITE_HOSTNAME=a.example"}, Starter::kFunctionsHost, {"https://a.example"}},
+      {{port, "WEBSITE_HOSTNAME=a b"}, Starter::kFunctionsHost, {}},
+      {{port, "WEBSITE_HOSTNAME=localhost:7071"}, Starter::kFunctionsTools, {"http://localhost:7071"}},
+      {{port, "WEBSITE_HOSTNAME=127.0.0.1:7071"}, Starter::kFunctionsTools, {"http://127.0.0.1:7071"}},
+  };
+  for (const Row& row : rows) {
+    for (const Words& flags : {Words{}, Words{"--listen", "localhost:1"}}) {
+      CAPTURE(row.variables);
+      const auto settings = parse(flags, row.variables);
+      REQUIRE(settings);
+      CHECK(settings->starter == row.starter);
+      CHECK(settings->allow_origins == row.origins);
+    }
+  }
+}
+
 TEST_CASE("the default timeout stays below the highest") {
   CHECK(contains(error_of(parse({"--default-timeout", "301"})), "max-timeout"));
   CHECK(contains(error_of(parse({"--default-timeout", "20", "--max-timeout", "10"})), "max-timeout"));
