@@ -71,7 +71,7 @@ class Packages(unittest.TestCase):
     def test_the_readme_names_the_packages_of_the_list(self):
         lines = [sorted(line.split()) for line in
                  re.findall(r"^apt-get install -y --no-install-recommends (.*)$", README, re.M)]
-        self.assertEqual(lines, [listed("build"), listed("test")])
+        self.assertEqual(lines, [listed("build"), listed("test"), listed("package")])
 
 
 if __name__ == "__main__":
