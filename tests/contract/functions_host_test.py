@@ -151,9 +151,13 @@ class RepetitionTest(unittest.TestCase):
     def invoke(self, invocation, fields, path="/api/run", headers=None):
         return self.service.raw_invoke(path, json.dumps(fields), invocation, headers)
 
-    def started(self, invocation):
-        return [line for line in self.service.lines if line.get("event") == "execution_started"
+    def logged(self, event, invocation):
+        return [line for line in self.service.lines if line.get("event") == event
                 and line["request_id"] == invocation]
+
+    def assert_ran_once(self, invocation):
+        eventually(lambda: self.logged("execution_completed", invocation), "the audit line of the end")
+        self.assertEqual(len(self.logged("execution_started", invocation)), 1)
 
     def test_the_same_invocation_runs_once_and_another_one_anew(self):
         envelope = {"Data": {"req": {"Url": "http://h/api/run", "Method": "POST", "Body": NOW}}}
@@ -163,8 +167,8 @@ class RepetitionTest(unittest.TestCase):
                 first, again, other = (self.invoke(invocation, body, path)[2] for invocation in (one, one, two))
                 self.assertEqual(first, again)
                 self.assertNotEqual(first.replace(one.encode(), b""), other.replace(two.encode(), b""))
-                eventually(lambda: self.started(two), "the audit line of the last run")
-                self.assertEqual(len(self.started(one)), 1)
+                self.assert_ran_once(two)
+                self.assert_ran_once(one)
 
     def test_at_the_same_time_too(self):
         one, answers = str(uuid.uuid4()), []
@@ -176,7 +180,7 @@ class RepetitionTest(unittest.TestCase):
             caller.join()
         self.assertEqual([status for status, *_ in answers], [200] * 5)
         self.assertEqual(len({text for *_, text in answers}), 1)
-        self.assertEqual(len(self.started(one)), 1)
+        self.assert_ran_once(one)
 
     def test_what_was_refused_or_cancelled_may_run(self):
         one = str(uuid.uuid4())

@@ -31,23 +31,24 @@ PLANTED = {name: f"{SECRET}-{name}" for name in (
 
 
 def reserve_port():
-    """A port that nobody listens on, outside the range that the kernel hands out by itself, so that no client or
-    server of another suite gets it meanwhile; every process tries its own ones first."""
-    start = os.getpid() * 17 % 15000
-    for step in range(15000):
-        port = 15000 + (start + step + reserve_port.taken) % 15000
-        with socket.socket() as probe:
+    """A port that nobody listens on, outside the range that the kernel hands out by itself, and that no other suite
+    reserves: an abstract socket (unix(7)) of the port's name, held as long as this process lives, says so."""
+    for port in range(15000 + os.getpid() * 101 % 15000, 65536):
+        claim, probe = socket.socket(socket.AF_UNIX), socket.socket()
+        with probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                claim.bind(f"\0coderunner-test-port-{port}")
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                claim.close()
                 continue
-        reserve_port.taken += step + 1
+        reserve_port.claims.append(claim)
         return port
     raise AssertionError("no free port")
 
 
-reserve_port.taken = 0
+reserve_port.claims = []
 
 
 def unpack(archive, folder):
