@@ -45,13 +45,15 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   }
   auto heard = decode<ReadyReport>(frame.payload);
   if (!heard) return condemn(slot, heard.error().message);
-  report = std::move(*heard);
-  if (report->leaks > 0) {
+  if (heard->leaks > 0) {
     // It ends by itself, and is condemned when it has not done so in time.
-    leaks += report->leaks;
+    leaks += heard->leaks;
     slot.trouble = kLeakReason;
     return;
   }
+  if (report && report->level == SandboxLevel::kFull && heard->level == SandboxLevel::kReduced)
+    complain(fmt::format("worker {} has the reduced sandbox only, those before it had the full one", index));
+  report = std::move(*heard);
   slot.was_ready = true;
   back_off.succeeded();
   trouble.clear();

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
@@ -16,6 +17,7 @@
 #include "common/sys.h"
 #include "common/wire.h"
 #include "worker/jail.h"
+#include "worker/leak_sentinel.h"
 #include "worker/process_title.h"
 #include "worker/run_job.h"
 #include "worker/sandbox.h"
@@ -112,6 +114,21 @@ Result<Sandbox> park(const Jail& jail, WarmUp& warm_up) {
   return Sandbox::park(jail, nullptr);
 }
 
+LeakSentinel watch_for_leaks(const Jail& jail) {
+  return LeakSentinel({.cgroup = jail.cgroup ? &*jail.cgroup : nullptr,
+                       .folder = jail.full() ? std::string() : std::filesystem::path(jail.plan.working_directory).parent_path().string(),
+                       .mountinfo = jail.full() ? "/proc/self/mountinfo" : ""});
+}
+
+// A worker in whose place something of a job has stayed says so and ends; its death ends what that is.
+Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel& sentinel, const WarmUp& warm_up) {
+  const std::string left = TRY(sentinel.look(warm_up.sessions()));
+  if (left.empty()) return {};
+  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1};
+  TRY(channel.send(FrameType::kReady, encode(last_words), Deadline::in(kTellLimit)));
+  return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
+}
+
 Result<void> serve(Channel& channel) {
   const Frame first = TRY(next_frame(channel, Deadline::in(kTellLimit)));
   if (first.type != FrameType::kSetup) return out_of_turn(first);
@@ -122,7 +139,10 @@ Result<void> serve(Channel& channel) {
   auto jail = build_jail(setup);
   if (!jail) return channel.send(FrameType::kFailed, jail.error().message, Deadline::in(kTellLimit));
   WarmUp warm_up(*jail);
-  for (bool said_ready = false;;) {
+  LeakSentinel sentinel = watch_for_leaks(*jail);
+  TRY(sentinel.remember(warm_up.sessions()));
+  for (bool said_ready = false, after_job = false;;) {
+    if (after_job) TRY(check_nothing_left(channel, *jail, sentinel, warm_up));
     auto parked = park(*jail, warm_up);
     if (!parked) return channel.send(FrameType::kFailed, parked.error().message.substr(0, kMaxPayload), Deadline::in(kTellLimit));
     Sandbox& sandbox = *parked;
@@ -139,7 +159,8 @@ Result<void> serve(Channel& channel) {
     }
     TRY(sandbox.clean(*jail));
     if (!served) return std::unexpected(served.error());
-    if (*served == Served::kJob) said_ready = false;
+    after_job = *served == Served::kJob;
+    if (after_job) said_ready = false;
   }
 }
 

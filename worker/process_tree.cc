@@ -139,6 +139,7 @@ std::optional<ProcessInfo> parse_stat(std::string_view text) {
     bool good = true;
     if (field == 3) good = value.size() == 1 && (info.state = value.front(), true);
     if (field == 4) good = parse_number(value, info.parent);
+    if (field == 6) good = parse_number(value, info.session);
     if (field == 9) {
       constexpr std::uint64_t kExiting = 0x4;  // include/linux/sched.h
       std::uint64_t flags = 0;

@@ -24,6 +24,7 @@ namespace coderunner {
 struct ProcessInfo {
   pid_t pid = 0;
   pid_t parent = 0;
+  pid_t session = 0;
   char state = '?';              // proc(5): R, S, D, T, Z, …
   bool exiting = false;          // PF_EXITING: it never comes back from the kernel
   std::uint64_t threads = 0;

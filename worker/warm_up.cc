@@ -13,6 +13,7 @@ WarmUp::WarmUp(const Jail& jail) : jail_(jail) {
 
 void WarmUp::start() {
   ready_ = false;
+  if (template_) ended_.push_back(template_->pid());
   template_.reset();
   if (failures_ >= kMaxFailures) return;
   auto started = Template::start(jail_);

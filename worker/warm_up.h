@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "common/units.h"
+#include "worker/leak_sentinel.h"
 #include "worker/template.h"
 
 namespace coderunner {
@@ -23,6 +24,9 @@ class WarmUp {
   void proved() { failures_ = 0; }
   void lost(const Error& why);
 
+  // Whose processes are not a job's.
+  [[nodiscard]] TemplateSessions sessions() const { return {template_ ? template_->pid() : 0, ended_}; }
+
  private:
   // Hash seeds and address layout are a template's own, so it does not live for ever.
   static constexpr Millis kRenewAfter{3600 * 1000};
@@ -33,6 +37,7 @@ class WarmUp {
 
   const Jail& jail_;
   std::unique_ptr<Template> template_;
+  std::vector<pid_t> ended_;  // templates of the past: one an hour, and a few that failed
   bool ready_ = false;
   int failures_ = 0;  // in a row
   Deadline renewal_ = Deadline::never();

@@ -2,11 +2,16 @@
 // the service finds out.
 // Callers: tests/meson.build links it with worker/main.cc, once for each -DALTERATION, and --wrap of what it replaces.
 // Law: a wrapped function has the signature of the one it stands for; its name is that one's, mangled.
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <filesystem>
+
+#include "worker/sandbox.h"
 #include "worker/seccomp_filter.h"
 
 namespace coderunner::test {
@@ -19,6 +24,26 @@ Result<UniqueFd> install_filter(const Filter& filter) {
   const sock_fprog program{1, &everything};
   return UniqueFd(static_cast<int>(
       ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program)));
+}
+#endif
+
+#if ALTERATION >= 2  // something is left behind whenever a sandbox has been cleared away
+Result<void> real_clean(Sandbox*, const Jail&) __asm__("__real__ZN10coderunner7Sandbox5cleanERKNS_4JailE");
+Result<void> clean_and_leak(Sandbox*, const Jail&) __asm__("__wrap__ZN10coderunner7Sandbox5cleanERKNS_4JailE");
+Result<void> clean_and_leak(Sandbox* sandbox, const Jail& jail) {
+  auto cleaned = real_clean(sandbox, jail);
+#if ALTERATION == 2
+  (void)::open("/dev/null", O_RDONLY);
+#elif ALTERATION == 3
+  if (!jail.full()) ::mkdir(std::filesystem::path(jail.plan.working_directory).parent_path().c_str(), 0700);
+#else
+  if (::fork() == 0) {
+    ::close_range(0, ~0U, 0);
+    ::setsid();
+    for (;;) ::pause();
+  }
+#endif
+  return cleaned;
 }
 #endif
 

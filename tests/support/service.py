@@ -292,6 +292,8 @@ class Service:
 
     def check_nothing_leaked(self):
         eventually(self.idle, "an idle service", 30)
+        if self.health()["leaks"]:
+            raise AssertionError("a worker has found what a job had left behind")
         try:
             eventually(lambda: self.census() == self.baseline, "the census of the beginning")
         except AssertionError:

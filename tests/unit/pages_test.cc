@@ -11,6 +11,7 @@ TEST_CASE("health of a service that works, byte for byte") {
   health.ready = 1;
   health.busy = 1;
   health.queued = 3;
+  health.leaks = 2;
   health.report = ReadyReport{};
   health.report->python = "3.11.2";
   const SandboxReport sandbox{SandboxLevel::kFull, "6.1.0", "3.11.2", "fresh", "cgroup v1", 6,
@@ -19,7 +20,7 @@ TEST_CASE("health of a service that works, byte for byte") {
   const HttpReply reply = make_health_page(health, "0.1.0", &sandbox);
   CHECK(reply.status == 200);
   CHECK(reply.body ==
-        R"({"status":"healthy","version":"0.1.0","python":"3.11.2","workers":{"ready":1,"busy":1},"queue":3,)"
+        R"({"status":"healthy","version":"0.1.0","python":"3.11.2","workers":{"ready":1,"busy":1},"queue":3,"leaks":2,)"
         R"("sandbox":{"level":"full","kernel":"6.1.0","python":"3.11.2","runner":"fresh","memory_accounting":"cgroup v1",)"
         R"("landlock_abi":6,"layers":{)"
         R"("files":{"active":true,"status":"holds","detail":"pivot_root","tried":"read \"it\"","found":"EACCES"},)"
@@ -31,7 +32,7 @@ TEST_CASE("health before the first worker, with births that fail, and while drai
   health.starting = 2;
   CHECK(make_health_page(health, "1", nullptr).status == 503);
   CHECK(make_health_page(health, "1", nullptr).body ==
-        R"({"status":"starting","version":"1","python":null,"workers":{"ready":0,"busy":0},"queue":0,"sandbox":null})");
+        R"({"status":"starting","version":"1","python":null,"workers":{"ready":0,"busy":0},"queue":0,"leaks":0,"sandbox":null})");
   health.trouble = "mounts: EPERM";
   CHECK(make_health_page(health, "1", nullptr).body.ends_with(R"("sandbox":null,"trouble":"mounts: EPERM"})"));
   health.busy = 1;
