@@ -216,7 +216,10 @@ def quick_finish(libc, report):
         threading = sys.modules.get("threading")
         if threading is not None:
             threading._shutdown()
-        atexit._run_exitfuncs()
+        try:
+            atexit._run_exitfuncs()
+        except BaseException:
+            pass  # what has been written to standard error already, Python 3.8 and 3.9 raise as well
         sys.is_finalizing = True.__bool__
         flushed = flush(complain=True)
         sys.setswitchinterval(1e6)  # daemon threads have had their time
@@ -307,7 +310,8 @@ def quick_finish(libc, report):
     leave_thunk = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(leave)
     for thunk in (finalize_thunk, leave_thunk):  # machine code points to them: they must never be freed
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thunk))
-    patched = patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
+    # From 3.12 on Py_RunMain takes the runtime's own state apart before exit(3), and no Python code can run in `leave`.
+    patched = sys.version_info < (3, 12) and patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
 
     def switch_on():
         nonlocal pid, pipe

@@ -50,13 +50,13 @@ def lay_out(directory, fields):
         path.chmod(0o400 if place.startswith("input/") else 0o644)
 
 
-def run_bare(fields):
+def run_bare(fields, python=PYTHON):
     """The answer that a request with these fields should get: script, files beside it, context, stdin, args, env."""
     with tempfile.TemporaryDirectory(prefix="bare-python-", dir="/tmp") as directory:
         lay_out(directory, fields)
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
                        "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", **fields.get("env", {})}
-        command = [PYTHON, "-X", "utf8", "script.py", *fields.get("args", [])]
+        command = [python, "-X", "utf8", "script.py", *fields.get("args", [])]
         process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, preexec_fn=become_job, start_new_session=True)
         try:
