@@ -22,6 +22,7 @@ enum class Fault : std::uint8_t {
   kTooLarge,        // script, file, total or body above its limit
   kBusy,            // the queue is full: try again later
   kUnavailable,     // draining, or no worker can start: try again later
+  kNotStarted,      // the worker was lost before it began the job: give that to another one
   kWorkerLost,      // the worker died or broke the protocol: this job is lost, the worker is replaced
   kSandbox,         // the sandbox could not be built
   kInternal,        // anything else that is our fault

@@ -140,6 +140,7 @@ constexpr auto kFaults = std::to_array<FaultRow>({
     {Fault::kTooLarge, 413, "", ""},
     {Fault::kBusy, 429, "Retry-After", "1"},
     {Fault::kUnavailable, 503, "Retry-After", "5"},
+    {Fault::kNotStarted, 500, "", ""},
     {Fault::kWorkerLost, 500, "", ""},
     {Fault::kSandbox, 500, "", ""},
     {Fault::kInternal, 500, "", ""},

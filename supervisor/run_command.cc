@@ -14,9 +14,9 @@
 #include "common/sys.h"
 #include "common/text.h"
 #include "supervisor/artifact_writer.h"
+#include "supervisor/dispatch.h"
 #include "supervisor/launch.h"
 #include "supervisor/rules.h"
-#include "supervisor/session.h"
 #include "supervisor/signals.h"
 
 namespace coderunner {
@@ -128,9 +128,8 @@ Result<int> run_job(const Command& command, Pool& pool) {
   if (stop) return 128 + signal;
 
   CommandSink sink(command.writer, stop);
-  Lease lease = TRY(pool.borrow(0, -1));
   const SessionWatch watch{.client_fd = -1, .drain_now = &stop};
-  const ExitReport report = TRY(run_session(std::move(lease), command.request, sink, watch));
+  const ExitReport report = TRY(dispatch_job(pool, 0, command.request, sink, watch).report);
   if (signal != 0) return 128 + signal;
   print_notes(report, command.settings.limits);
   if (command.writer) TRY(command.writer->finish());

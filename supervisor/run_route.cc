@@ -1,9 +1,9 @@
 // Role: runs one request; see run_route.h.
 #include "supervisor/run_route.h"
 
+#include "supervisor/dispatch.h"
 #include "supervisor/reply_json.h"
 #include "supervisor/request.h"
-#include "supervisor/session.h"
 
 namespace coderunner {
 namespace {
@@ -52,20 +52,20 @@ HttpReply RunRoute::answer(HttpRequest http) const {
 HttpReply RunRoute::run(const HttpRequest& http, const RunRequest& request, AuditRecord record) const {
   const Bytes bytes = count_bytes(request);
   metrics_.count_input(bytes);
-  const auto queued_at = Clock::now();
-  auto lease = pool_.borrow(bytes, http.client_fd);
-  const Micros queued = since(queued_at);
-  metrics_.count_queue_time(queued);
-  if (!lease) return refuse(AuditEvent::kRejected, record, http, lease.error());
-  RunFacts facts{.report = {}, .detail = request.detail, .queue = queued, .timeout_ms = request.job.timeout_ms};
-
   CollectingSink output;
   MeteredSink sink(output, metrics_);
-  auto report = run_session(std::move(*lease), request, sink,
-                            {.client_fd = http.client_fd, .drain_now = config_.drain_now});
-  if (!report && report.error().fault == Fault::kClient) {
-    return refuse(AuditEvent::kError, record, http, report.error());  // gone: nobody reads the answer
+  auto [report, queued] = dispatch_job(pool_, bytes, request, sink,
+                                       {.client_fd = http.client_fd, .drain_now = config_.drain_now});
+  metrics_.count_queue_time(queued);
+  if (!report) {
+    switch (report.error().fault) {
+      case Fault::kClient: return refuse(AuditEvent::kError, record, http, report.error());  // nobody reads the answer
+      case Fault::kBusy:
+      case Fault::kUnavailable: return refuse(AuditEvent::kRejected, record, http, report.error());
+      default: break;
+    }
   }
+  RunFacts facts{.report = {}, .detail = request.detail, .queue = queued, .timeout_ms = request.job.timeout_ms};
   facts.report = report ? std::move(*report) : make_lost_report(report.error(), output);
   if (facts.detail) {
     if (const auto ready = pool_.health().report) facts.sandbox = ready->level;

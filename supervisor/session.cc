@@ -81,6 +81,7 @@ class Listener {
  public:
   Listener(const Limits& limits, JobSink& sink) : limits_(limits), sink_(&sink) {}
 
+  [[nodiscard]] bool started() const { return stage_ != Stage::kFed; }
   void go_deaf() { sink_ = nullptr; }  // the client has gone: frames are checked and dropped
 
   // The report once Exit has come.
@@ -164,6 +165,17 @@ class Session {
         timeout_(Millis{static_cast<std::int64_t>(request.job.timeout_ms)}) {}
 
   Result<ExitReport> run() {
+    auto report = converse();
+    // A worker that was too slow may be about to begin, so its job is not given away.
+    if (!report && report.error().fault == Fault::kWorkerLost && !listener_.started() && !overdue_) {
+      if (client_gone_) return fail(Fault::kClient, "client went away");
+      report.error().fault = Fault::kNotStarted;
+    }
+    return report;
+  }
+
+ private:
+  Result<ExitReport> converse() {
     for (;;) {
       TRY(feed());
       auto report = TRY(listen());
@@ -172,7 +184,6 @@ class Session {
     }
   }
 
- private:
   Channel& channel() { return lease_.channel(); }
 
   // As much as the worker takes now.
@@ -230,6 +241,7 @@ class Session {
     if (hung_up(entries[1])) on_client_gone();
     look_for_drain();
     if (entries[0].revents == 0 && deadline_.passed()) {
+      overdue_ = true;
       return broken(feed_.done() ? "the worker did not end its job in time" : "the worker does not take its job");
     }
     return {};
@@ -282,7 +294,7 @@ class Session {
   Deadline runs_until_ = Deadline::never();
   std::optional<ExitReport> early_report_;
   CancelReason cancel_reason_ = CancelReason::kClientGone;
-  bool client_gone_ = false, cancelled_ = false;
+  bool client_gone_ = false, cancelled_ = false, overdue_ = false;
   std::uint64_t frames_ = 0;
 };
 

@@ -1,7 +1,8 @@
 // Role: one job on one worker: writes its frames, relays what comes back, ends with its report.
-// Callers: run_route.cc, run_command.cc.
+// Callers: dispatch.cc, sandbox_check.cc.
 // Law: the only file of the supervisor that knows the order of frames. A worker that breaks it is given up
-// (Fault::kWorkerLost); what had arrived before has reached the sink.
+// (Fault::kWorkerLost); what had arrived before has reached the sink. One that is lost before it said Started has run
+// no line of the script, and the sink has heard nothing (Fault::kNotStarted).
 #pragma once
 
 #include <atomic>

@@ -241,8 +241,8 @@ TEST_CASE("each fault has its status, and says when to come back where that help
       {Fault::kMethod, 405, ""},         {Fault::kSlowBody, 408, ""},
       {Fault::kLengthRequired, 411, ""}, {Fault::kTooLarge, 413, ""},
       {Fault::kBusy, 429, "Retry-After"}, {Fault::kUnavailable, 503, "Retry-After"},
-      {Fault::kWorkerLost, 500, ""},     {Fault::kSandbox, 500, ""},
-      {Fault::kInternal, 500, ""},
+      {Fault::kNotStarted, 500, ""},     {Fault::kWorkerLost, 500, ""},
+      {Fault::kSandbox, 500, ""},       {Fault::kInternal, 500, ""},
   };
   for (const Row& row : rows) {
     CAPTURE(row.status);
