@@ -24,8 +24,7 @@ std::uint64_t micros(const timeval& time) {
 }
 
 void tell(int status, InitStatus::Kind kind, int wait_status, const rusage& usage, std::string_view message = {}) {
-  const InitStatus record{kind, wait_status, micros(usage.ru_utime) + micros(usage.ru_stime),
-                          static_cast<std::uint64_t>(usage.ru_maxrss) * kKiB};
+  const InitStatus record = make_status(kind, wait_status, usage);
   std::string bytes(reinterpret_cast<const char*>(&record), sizeof record);
   bytes += message;
   (void)sys::write_all(status, bytes);  // a worker that is gone needs no news
@@ -91,6 +90,11 @@ void close_all_but(int first, int second) {
 }
 
 }  // namespace
+
+InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usage) {
+  return {kind, wait_status, micros(usage.ru_utime) + micros(usage.ru_stime),
+          static_cast<std::uint64_t>(usage.ru_maxrss) * kKiB};
+}
 
 void run_init(const InitKit& kit) {
   if (auto built = build(kit); !built) give_up(kit.status, built.error());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <cstdint>
 
@@ -31,6 +32,8 @@ struct InitStatus {
   std::uint64_t cpu_us;             // processor time of the runner and of all that it waited for
   std::uint64_t peak_memory_bytes;  // of the largest of these
 };
+
+InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usage);
 
 // Sent to init, it has the runner show its stacks: init is the one who knows the runner's pid.
 inline constexpr int kShowStackSignal = SIGUSR1;

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -38,25 +38,6 @@ Result<Frame> next_frame(Channel& channel, Deadline deadline) {
   auto frame = TRY(channel.receive(deadline));
   if (!frame) return fail(Fault::kWorkerLost, "the supervisor has fallen silent in the middle of a job");
   return std::move(*frame);
-}
-
-// Waits for the next job while the parked sandbox is well. nullopt: it is not, and another has to be parked.
-Result<std::optional<Frame>> await_job(Channel& channel, Sandbox& sandbox, WarmUp& warm_up) {
-  for (;;) {
-    if (auto frame = TRY(channel.try_receive())) {
-      if (frame->type == FrameType::kCancel) continue;  // of the last job: it crossed that one's Exit
-      return frame;
-    }
-    std::array<pollfd, 4> entries = {{{channel.fd(), POLLIN, 0},
-                                      {sandbox.status_read.get(), POLLIN, 0},
-                                      {sandbox.warm() ? -1 : warm_up.news_fd(), POLLIN, 0},
-                                      {sandbox.denials.fd(), POLLIN, 0}}};
-    TRY(sys::poll(entries, Deadline::never()));
-    if (entries[3].revents != 0) sandbox.denials.answer();
-    if (entries[0].revents != 0) continue;
-    if (entries[1].revents != 0) return std::nullopt;
-    if (entries[2].revents != 0 && warm_up.ready() != nullptr) return std::nullopt;  // a warm one is better
-  }
 }
 
 // A file that can not be written costs its job, frames that make no sense cost the connection. After the first
@@ -88,19 +69,6 @@ Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) 
   }
 }
 
-enum class Served : std::uint8_t { kJob, kNothing };
-
-// From the parked sandbox to the job's Exit. An error ends the worker, after the sandbox has been cleared away.
-Result<Served> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
-  set_process_title("idle");
-  const auto order = TRY(await_job(channel, sandbox, warm_up));
-  if (!order) return Served::kNothing;
-  Job job = TRY(receive_job(channel, sandbox, *order));
-  set_process_title("busy");
-  TRY(run_job(channel, jail, sandbox, std::move(job)));
-  return Served::kJob;
-}
-
 // A template that fails costs no job: the sandbox is parked without.
 Result<Sandbox> park(const Jail& jail, WarmUp& warm_up) {
   if (Template* warm = warm_up.ready()) {
@@ -129,6 +97,61 @@ Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel
   return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
 }
 
+Result<void> clear_away(const Jail& jail, Sandbox& sandbox) {
+  // Processes that can not be ended: nothing here can be cleared away in order, and nobody should wait for it.
+  if (const auto ended = sandbox.end(); !ended) {
+    std::fputs(fmt::format("coderunner-worker: {}\n", ended.error().message).c_str(), stderr);
+    ::_exit(1);
+  }
+  return sandbox.clean(jail);
+}
+
+// Another sandbox in place of a parked one. The old one serves until the new one stands; at the reduced level, where both
+// would have the same folder, it goes first.
+Result<void> replace(const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+  if (!jail.full()) {
+    TRY(clear_away(jail, sandbox));
+    sandbox = TRY(park(jail, warm_up));
+    return {};
+  }
+  Sandbox old = std::exchange(sandbox, TRY(park(jail, warm_up)));
+  return clear_away(jail, old);
+}
+
+// Waits for the next job, and keeps the parked sandbox well meanwhile: another one takes its place when its interpreter
+// has died, and when a template can fork a better one. A template that dies leaves its parked runner behind, which is
+// as good as before.
+Result<Frame> await_job(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+  for (;;) {
+    if (auto frame = TRY(channel.try_receive())) {
+      if (frame->type == FrameType::kCancel) continue;  // of the last job: it crossed that one's Exit
+      if (!sandbox.well()) TRY(replace(jail, sandbox, warm_up));
+      return std::move(*frame);
+    }
+    std::array<pollfd, 6> entries = {{{channel.fd(), POLLIN, 0},
+                                      {sandbox.status.fd(), POLLIN, 0},
+                                      {sandbox.runner_fd(), POLLIN, 0},
+                                      {sandbox.init().pidfd(), POLLIN, 0},
+                                      {warm_up.news_fd(), POLLIN, 0},
+                                      {sandbox.denials.fd(), POLLIN, 0}}};
+    TRY(sys::poll(entries, warm_up.next_attempt()));
+    if (entries[5].revents != 0) sandbox.denials.answer();
+    if (entries[0].revents != 0) continue;
+    const bool worse = TRY(sandbox.status.next()).has_value() || !sandbox.well();
+    const bool better = warm_up.ready() != nullptr && (!sandbox.warm() || sandbox.orphaned());
+    if (worse || better) TRY(replace(jail, sandbox, warm_up));
+  }
+}
+
+// From the parked sandbox to the job's Exit. An error ends the worker, after the sandbox has been cleared away.
+Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+  set_process_title("idle");
+  const Frame order = TRY(await_job(channel, jail, sandbox, warm_up));
+  Job job = TRY(receive_job(channel, sandbox, order));
+  set_process_title("busy");
+  return run_job(channel, jail, sandbox, std::move(job));
+}
+
 Result<void> serve(Channel& channel) {
   const Frame first = TRY(next_frame(channel, Deadline::in(kTellLimit)));
   if (first.type != FrameType::kSetup) return out_of_turn(first);
@@ -136,31 +159,24 @@ Result<void> serve(Channel& channel) {
   set_process_slot(setup.index);
   set_process_title("starting");
 
+  const auto give_up = [&](const Error& why) {
+    return channel.send(FrameType::kFailed, why.message.substr(0, kMaxPayload), Deadline::in(kTellLimit));
+  };
   auto jail = build_jail(setup);
-  if (!jail) return channel.send(FrameType::kFailed, jail.error().message, Deadline::in(kTellLimit));
+  if (!jail) return give_up(jail.error());
   WarmUp warm_up(*jail);
   LeakSentinel sentinel = watch_for_leaks(*jail);
   TRY(sentinel.remember(warm_up.sessions()));
-  for (bool said_ready = false, after_job = false;;) {
+  for (bool after_job = false;; after_job = true) {
     if (after_job) TRY(check_nothing_left(channel, *jail, sentinel, warm_up));
-    auto parked = park(*jail, warm_up);
-    if (!parked) return channel.send(FrameType::kFailed, parked.error().message.substr(0, kMaxPayload), Deadline::in(kTellLimit));
-    Sandbox& sandbox = *parked;
-    if (!said_ready) {
-      const ReadyReport report{jail->plan.level, sandbox.python_version(), jail->layers, 0};
-      TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
-      said_ready = true;
-    }
-    const auto served = serve_one(channel, *jail, sandbox, warm_up);
-    // Processes that can not be ended: nothing here can be cleared away in order, and nobody should wait for it.
-    if (const auto ended = sandbox.end(); !ended) {
-      std::fputs(fmt::format("coderunner-worker: {}\n", ended.error().message).c_str(), stderr);
-      ::_exit(1);
-    }
-    TRY(sandbox.clean(*jail));
-    if (!served) return std::unexpected(served.error());
-    after_job = *served == Served::kJob;
-    if (after_job) said_ready = false;
+    auto sandbox = park(*jail, warm_up);
+    if (!sandbox) return give_up(sandbox.error());
+    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0};
+    TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+    const auto served = serve_one(channel, *jail, *sandbox, warm_up);
+    TRY(clear_away(*jail, *sandbox));
+    if (!served && served.error().fault == Fault::kSandbox) TRY(give_up(served.error()));
+    if (!served) return served;
   }
 }
 

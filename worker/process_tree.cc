@@ -133,9 +133,11 @@ std::optional<ProcessInfo> parse_stat(std::string_view text) {
   ProcessInfo info;
   if (!parse_number(text.substr(0, name), info.pid)) return std::nullopt;
   text.remove_prefix(end + 2);
-  for (int field = 3; field <= 22; ++field) {  // numbered as in proc(5)
+  constexpr int kNeeded = 23;  // what follows is there since Linux 3.5
+  for (int field = 3; field <= 52; ++field) {  // numbered as in proc(5)
     const std::size_t space = std::min(text.find(' '), text.size());
-    const std::string_view value = text.substr(0, space);
+    const std::string_view value = text.substr(0, text.find_first_of(" \n"));
+    if (value.empty() && field > kNeeded) break;
     bool good = true;
     if (field == 3) good = value.size() == 1 && (info.state = value.front(), true);
     if (field == 4) good = parse_number(value, info.parent);
@@ -150,9 +152,18 @@ std::optional<ProcessInfo> parse_stat(std::string_view text) {
       std::uint64_t ticks = 0;
       good = parse_number(value, ticks);
       info.cpu_ticks += ticks;
+      if (field >= 16) info.child_ticks += ticks;
     }
     if (field == 20) good = parse_number(value, info.threads);
     if (field == 22) good = parse_number(value, info.start_time);
+    if (field == 23) info.mapped = value != "0";
+    if (field == 31) {
+      constexpr std::uint64_t kKill = std::uint64_t{1} << (SIGKILL - 1);
+      std::uint64_t pending = 0;
+      good = parse_number(value, pending);
+      info.killed = (pending & kKill) != 0;
+    }
+    if (field == 52) good = parse_number(value, info.wait_status);
     if (!good) return std::nullopt;
     text.remove_prefix(std::min(space + 1, text.size()));
   }

@@ -11,8 +11,8 @@
 
 #include "common/sys.h"
 #include "common/wire.h"
+#include "worker/boot_report.h"
 #include "worker/process_tree.h"
-#include "worker/verdict.h"
 
 namespace coderunner {
 namespace {
@@ -28,7 +28,8 @@ bool init_ended(const Sandbox& sandbox) {
 
 // What poll(2) found; the order of the entries in wait().
 struct Pump::Ready {
-  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, init = false, report = false, denied = false;
+  bool frame_in = false, frame_out = false, out = false, err = false, in = false, status = false, report = false,
+       denied = false;
 };
 
 Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string stdin_bytes)
@@ -37,7 +38,8 @@ Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string
       out_{FrameType::kStdout, sandbox.stdout_read.get(), limits.stdout_bytes},
       err_{FrameType::kStderr, sandbox.stderr_read.get(), limits.stderr_bytes},
       stdin_(std::move(stdin_bytes)),
-      buffer_(kMaxPayload, '\0') {
+      buffer_(kMaxPayload, '\0'),
+      memory_limit_(limits.memory_bytes) {
   if (stdin_.empty()) sandbox_.stdin_write.reset();
 }
 
@@ -45,20 +47,24 @@ Pump::Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string
 Result<Pump::Ready> Pump::wait(Deadline deadline, bool with_job) {
   const bool blocked = channel_.wants_write();
   const auto reading = [blocked](const Stream& stream) { return stream.open && !blocked ? stream.fd : -1; };
-  std::array<pollfd, 8> entries = {{
+  // While the template lives it says how a warm runner has ended; afterwards this process has to see to that itself.
+  const bool orphaned = with_job && sandbox_.status.closed();
+  std::array<pollfd, 9> entries = {{
       {channel_.fd(), static_cast<short>(POLLIN | (blocked ? POLLOUT : 0)), 0},
       {reading(out_), POLLIN, 0},
       {reading(err_), POLLIN, 0},
       {with_job ? sandbox_.stdin_write.get() : -1, POLLOUT, 0},
-      {with_job ? sandbox_.status_read.get() : -1, POLLIN, 0},
+      {with_job ? sandbox_.status.fd() : -1, POLLIN, 0},
       {with_job ? sandbox_.init().pidfd() : -1, POLLIN, 0},
-      {with_job && report_open_ && report_.size() < kMaxPayload ? sandbox_.report_read.get() : -1, POLLIN, 0},
+      {orphaned ? sandbox_.runner_fd() : -1, POLLIN, 0},
+      {with_job && report_open_ ? sandbox_.report_read.get() : -1, POLLIN, 0},
       {with_job ? sandbox_.denials.fd() : -1, POLLIN, 0},
   }};
   TRY(sys::poll(entries, deadline));
   return Ready{(entries[0].revents & ~POLLOUT) != 0, (entries[0].revents & POLLOUT) != 0, entries[1].revents != 0,
-               entries[2].revents != 0, entries[3].revents != 0, entries[4].revents != 0, entries[5].revents != 0,
-               entries[6].revents != 0, entries[7].revents != 0};
+               entries[2].revents != 0, entries[3].revents != 0,
+               (entries[4].revents | entries[5].revents | entries[6].revents) != 0, entries[7].revents != 0,
+               entries[8].revents != 0};
 }
 
 Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
@@ -76,8 +82,8 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
     if (ready.denied) sandbox_.denials.answer();
     if (ready.report)
       if (auto ended = TRY(hear_runner())) return *ended;
-    if (ready.status || ready.init)
-      if (auto ended = TRY(hear_init())) return *ended;
+    if (ready.status)
+      if (auto ended = TRY(hear_status())) return *ended;
     if (deadline.passed()) return RunOutcome{RunEnd::kTimedOut, 0, {}, {}};
     if (next_watch.passed()) {
       if (const auto found = watch()) return RunOutcome{*found, 0, {}, {}};
@@ -142,22 +148,33 @@ Result<std::optional<RunOutcome>> Pump::hear_supervisor() {
   return RunOutcome{order.reason == CancelReason::kDrain ? RunEnd::kTimedOut : RunEnd::kCancelled, 0, {}, {}};
 }
 
-// Init's word comes before its end, so the pipe is read first: what it says is true even if it has been killed since.
-Result<std::optional<RunOutcome>> Pump::hear_init() {
-  InitStatus status{};
-  const auto count = TRY(sys::read_some(sandbox_.status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
-  // A warm runner's end is told by the template, and when its init was killed, it is the consequence of that.
-  const bool consequence = sandbox_.warm() && init_ended(sandbox_) && WIFSIGNALED(status.wait_status);
-  if (count && *count == sizeof status && status.kind == InitStatus::Kind::kEnded && !consequence)
-    return RunOutcome{RunEnd::kExited, status.wait_status, {}, status};
-  if (count && *count == sizeof status && status.kind == InitStatus::Kind::kFailed) {
-    const auto reason = sys::read_all(sandbox_.status_read.get(), kMaxPayload);
-    return RunOutcome{RunEnd::kSandboxLost, 0, reason ? *reason : "init failed", {}};
+// A word comes before the end of whoever speaks, so the pipe is read first: what it says is true even if the speaker has
+// been killed since.
+Result<std::optional<RunOutcome>> Pump::hear_status() {
+  while (const auto status = TRY(sandbox_.status.next())) {
+    if (status->kind == InitStatus::Kind::kEnded) return ended(*status);
+    if (status->kind == InitStatus::Kind::kFailed) return RunOutcome{RunEnd::kSandboxLost, 0, sandbox_.status.rest(), {}};
   }
-  return RunOutcome{RunEnd::kSandboxLost, 0, "the sandbox's first process was killed", {}};
+  if (init_ended(sandbox_)) return ended({});
+  if (!sandbox_.status.closed()) return std::nullopt;
+  pollfd runner{sandbox_.runner_fd(), POLLIN, 0};
+  if (TRY(sys::poll({&runner, 1}, Deadline::in(Millis{0}))) == 0) return std::nullopt;  // it runs on without its template
+  const auto reaped = sandbox_.reap_runner();
+  if (!reaped) return RunOutcome{RunEnd::kSandboxLost, 0, reaped.error().message, {}};
+  return ended(*reaped);
 }
 
-// A warm runner says that it has ended before it is torn down. One that says so and runs on is killed in that moment.
+// A warm runner whose init was killed has been killed by that.
+RunOutcome Pump::ended(const InitStatus& status) const {
+  const bool told = status.kind == InitStatus::Kind::kEnded;
+  if (told && !(sandbox_.warm() && WIFSIGNALED(status.wait_status) && init_ended(sandbox_)))
+    return {RunEnd::kExited, status.wait_status, {}, status};
+  return {RunEnd::kSandboxLost, 0, "the sandbox's first process was killed", {}};
+}
+
+// What a warm runner says of its end is a reason to look whether the kernel knows of it, and no more: any process of the
+// job can say the same. All of it is read, so that nobody in there waits for room in the pipe; what lies beyond the
+// first pieces means nothing.
 Result<std::optional<RunOutcome>> Pump::hear_runner() {
   const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
   if (!count) return std::nullopt;
@@ -165,12 +182,16 @@ Result<std::optional<RunOutcome>> Pump::hear_runner() {
     report_open_ = false;
     return std::nullopt;
   }
-  report_.append(buffer_, 0, *count);
-  const auto ended = parse_boot_report(report_).ended;
-  if (!ended || !sandbox_.warm()) return std::nullopt;  // a fresh one ends by ending
-  const int wait_status = ended->status << 8;  // the form of wait(2)
-  return RunOutcome{RunEnd::kExited, wait_status, {},
-                    InitStatus{InitStatus::Kind::kEnded, wait_status, ended->cpu_us, ended->peak_memory_bytes}};
+  report_.append(buffer_, 0, std::min(*count, kMaxPayload - report_.size()));
+  if (end_announced_ || !sandbox_.warm()) return std::nullopt;  // a fresh one ends by ending
+  const auto word = parse_boot_report(report_).ended;
+  if (!word) return std::nullopt;
+  end_announced_ = true;
+  const auto seen = sandbox_.await_early_end(*word, memory_limit_);
+  if (!seen) return std::nullopt;
+  RunOutcome outcome = ended(seen->status);
+  outcome.over = seen->over;
+  return outcome;
 }
 
 Result<void> Pump::relay(Stream& stream) {

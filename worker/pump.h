@@ -29,7 +29,8 @@ struct RunOutcome {
   RunEnd end = RunEnd::kSandboxLost;
   int wait_status = 0;
   std::string reason;
-  std::optional<InitStatus> told{};  // kExited: what init, or a warm runner itself, has said of it
+  std::optional<InitStatus> told{};  // kExited: what init, the template or the kernel has said of it
+  bool over = false;                 // Sandbox::over() has been seen already
 };
 
 // One of the script's output streams: what passed, and up to where it is sent on.
@@ -69,8 +70,9 @@ class Pump {
   struct Ready;
   Result<Ready> wait(Deadline deadline, bool with_job);
   Result<std::optional<RunOutcome>> hear_supervisor();
-  Result<std::optional<RunOutcome>> hear_init();
+  Result<std::optional<RunOutcome>> hear_status();
   Result<std::optional<RunOutcome>> hear_runner();
+  RunOutcome ended(const InitStatus& status) const;
   Result<void> relay(Stream& stream);
   Result<void> pass_on(Stream& stream, std::string_view bytes);
   void feed_stdin();
@@ -83,6 +85,8 @@ class Pump {
   std::string buffer_;
   std::string report_;
   bool report_open_ = true;
+  bool end_announced_ = false;  // by the runner's own word, of which the first is followed up and no other
+  Bytes memory_limit_;
 };
 
 }  // namespace coderunner

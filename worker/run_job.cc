@@ -11,6 +11,7 @@
 #include "common/sys.h"
 #include "common/wire.h"
 #include "worker/artifacts.h"
+#include "worker/boot_report.h"
 #include "common/file_tree.h"
 #include "worker/memory_watch.h"
 #include "worker/process_tree.h"
@@ -85,15 +86,15 @@ std::uint64_t cpu_so_far(const Sandbox& sandbox) {
   return ticks * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
 }
 
-// What the machine counted for the job as a whole, if it does.
-std::optional<Bytes> peak_memory(const Jail& jail, const JobWatch& watch) {
+// What the machine counted for the job as a whole, if it does; else the most that was seen, or `of_one`: the largest
+// process, whose end told how much that was.
+Bytes peak_memory(const Jail& jail, const JobWatch& watch, Bytes of_one) {
   if (jail.cgroup_counts_memory())
     if (const auto peak = jail.cgroup->peak_bytes(); peak && *peak) return **peak;
-  return watch.peak() > 0 ? std::optional(watch.peak()) : std::nullopt;
+  return std::max(watch.peak(), of_one);
 }
 
-// A warm runner tells of its end just before its exit_group(2), and nothing wakes anyone between that and its being torn
-// down: so look again and again, for the few microseconds that it takes.
+// The last of a runner's threads and children may need a moment to go.
 bool soon_over(const Sandbox& sandbox) {
   constexpr timespec kPause{0, 20'000};
   const Deadline limit = Deadline::in(Millis(5));
@@ -110,7 +111,7 @@ bool soon_over(const Sandbox& sandbox) {
 Result<void> settle(Sandbox& sandbox, Pump& pump, const RunOutcome& outcome, ExitReport& report) {
   report.cpu_us = outcome.told ? outcome.told->cpu_us : cpu_so_far(sandbox);
   report.peak_memory_bytes = outcome.told ? outcome.told->peak_memory_bytes : 0;
-  if (outcome.told && soon_over(sandbox)) return pump.drain_what_is_there();
+  if (outcome.told && (outcome.over || soon_over(sandbox))) return pump.drain_what_is_there();
   TRY(sandbox.end());
   return pump.drain();
 }
@@ -147,7 +148,7 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
   report.denied = sandbox.denials.names();
-  if (const auto peak = peak_memory(jail, watch)) report.peak_memory_bytes = *peak;
+  report.peak_memory_bytes = peak_memory(jail, watch, report.peak_memory_bytes);
   report.exception = parse_boot_report(pump.report()).exception;
   report.warm = sandbox.warm();
   pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory()}, report);

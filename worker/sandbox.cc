@@ -4,19 +4,25 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <sstream>
 
 #include <fmt/format.h>
 
+#include "common/frame.h"
 #include "common/sys.h"
 #include "worker/descriptors.h"
 #include "worker/init.h"
+#include "worker/memory_watch.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
-#include "worker/process_tree.h"
-#include "worker/verdict.h"
 
 namespace coderunner {
 namespace {
@@ -34,6 +40,58 @@ std::string read_now(int fd) {
   const auto count = sys::set_nonblocking(fd, true) ? sys::read_some(fd, bytes) : std::nullopt;
   bytes.resize(count && *count ? **count : 0);
   return bytes;
+}
+
+// The next record, which surely comes, unless init ends or everybody who could write it.
+Result<InitStatus> await_status(StatusPipe& status, const Child& init, std::string_view from) {
+  const Deadline deadline = Deadline::in(Sandbox::kParkLimit);
+  for (;;) {
+    if (const auto heard = TRY(status.next())) return *heard;
+    std::array<pollfd, 2> entries = {{{status.fd(), POLLIN, 0}, {init.pidfd(), POLLIN, 0}}};
+    if (status.closed()) return fail(Fault::kSandbox, fmt::format("{} has ended", from));
+    if (TRY(sys::poll(entries, deadline)) == 0) return fail(Fault::kSandbox, fmt::format("{} does not answer", from));
+    if (entries[0].revents == 0) return fail(Fault::kSandbox, "init has ended");
+  }
+}
+
+// Children of this process that are neither an init nor of its own PID namespace: runners whose template has died, maybe
+// before it could tell their number.
+void reap_lost_runners() {
+  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", ::getpid()));
+  const auto proc = ProcDir::open();
+  if (!children || !proc) return;
+  std::istringstream pids(*children);
+  for (pid_t pid = 0; pids >> pid;) {
+    std::array<char, 8 * 1024> buffer;
+    std::string_view numbers = proc->read(pid, "status", buffer).value_or("");
+    // "NSpid:", its number here, then the one inside: 1 is an init (proc(5)).
+    numbers = numbers.substr(std::min(numbers.find("\nNSpid:\t"), numbers.size()));
+    numbers = numbers.substr(std::min<std::size_t>(8, numbers.size()));
+    numbers = numbers.substr(0, numbers.find('\n'));
+    const std::size_t inside = numbers.rfind('\t');
+    if (inside != 0 && inside != numbers.npos && numbers.substr(inside) != "\t1") ::waitpid(pid, nullptr, WNOHANG);
+  }
+}
+
+bool childless(pid_t pid) {
+  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
+  return children && children->empty();
+}
+
+// Whether this process may see what /proc keeps from strangers (ptrace(2), PTRACE_MODE_READ_FSCREDS), proc(5)'s
+// exit_code among it.
+bool may_look_into(pid_t pid) {
+  std::array<char, 64> target;
+  return ::readlink(fmt::format("/proc/{}/ns/user", pid).c_str(), target.data(), target.size()) > 0;
+}
+
+// Of a process and its threads, dead ones included, without what its children used. In nanoseconds by the clock that
+// clock_getcpuclockid(3) would name; nobody has to allow it.
+std::optional<std::uint64_t> processor_time_us(pid_t pid) {
+  constexpr unsigned kScheduled = 2;  // include/linux/posix-timers_types.h: CPUCLOCK_SCHED
+  timespec used{};
+  if (::clock_gettime(static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | kScheduled), &used) != 0) return std::nullopt;
+  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(used.tv_nsec) / 1000;
 }
 
 }  // namespace
@@ -76,46 +134,64 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   box.stderr_read = std::move(err.read);
   box.go_write_ = std::move(go.write);
   box.report_read = std::move(report.read);
-  box.status_read = std::move(status.read);
+  box.status = StatusPipe(std::move(status.read));
   box.life_write_ = std::move(life.write);
   TRY(sys::set_nonblocking(box.stdin_write.get(), true));
   TRY(sys::set_nonblocking(box.report_read.get(), true));
-  TRY(sys::set_nonblocking(box.status_read.get(), true));
+  TRY(sys::set_nonblocking(box.status.fd(), true));
   if (warm != nullptr) {
     box.template_pid_ = warm->pid();
     const RunnerEnds ends{box.init_.pidfd(), in.read.get(), out.write.get(), err.write.get(),
                           go.read.get(),     report.write.get(), status.write.get(), handover.write.get()};
-    if (auto forked = box.fork_warm(jail, *warm, ends); !forked) return failed(SetupStep::kPark, forked.error());
+    if (auto ordered = box.order_runner(jail, *warm, ends); !ordered) return failed(SetupStep::kPark, ordered.error());
   }
-  // The other ends close here, at the latest: init, the template and the runner hold theirs.
+  // Init, the template and the runner hold their ends. Ours close before anything is waited for: the end of those who
+  // hold the others must show.
   in.read.reset();
   out.write.reset();
   err.write.reset();
   report.write.reset();
   status.write.reset();
   handover.write.reset();
-  if (auto parked = box.await_parked(jail.filter.notifies ? handover.read.get() : -1); !parked) return failed(SetupStep::kPark, parked.error());
+  if (warm != nullptr)
+    if (auto forked = box.await_fork(); !forked) return failed(SetupStep::kPark, forked.error());
+  if (auto parked = box.await_parked(jail.filter.notifies ? handover.read.get() : -1); !parked)
+    return failed(SetupStep::kPark, parked.error());
+  box.know_runner();
   return box;
 }
 
 // The runner goes into namespaces that stand.
-Result<void> Sandbox::fork_warm(const Jail& jail, Template& warm, const RunnerEnds& ends) {
-  pollfd entry{status_read.get(), POLLIN, 0};
-  InitStatus status{};
-  const bool told = TRY(sys::poll({&entry, 1}, Deadline::in(kParkLimit))) != 0 &&
-                    TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status})) == sizeof status;
-  if (!told) return fail(Fault::kSandbox, "init does not start");
-  if (status.kind != InitStatus::Kind::kBuilt) {
+Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, const RunnerEnds& ends) {
+  const auto built = TRY(await_status(status, init_, "init"));
+  if (built.kind != InitStatus::Kind::kBuilt) {
     init_.kill(SIGKILL);
-    return fail(Fault::kSandbox, read_now(status_read.get()));
+    return fail(Fault::kSandbox, status.rest());
   }
-  TRY(warm.fork_runner(jail, ends));
-  if (TRY(sys::poll({&entry, 1}, Deadline::in(kParkLimit))) == 0) return fail(Fault::kSandbox, "the template does not answer");
-  const auto forked = TRY(sys::read_some(status_read.get(), {reinterpret_cast<char*>(&status), sizeof status}));
-  if (!forked || *forked != sizeof status || status.kind != InitStatus::Kind::kForked)
-    return fail(Fault::kSandbox, "the template did not fork: " + read_now(status_read.get()));
-  runner_pid_ = status.wait_status;
+  return warm.fork_runner(jail, ends);
+}
+
+Result<void> Sandbox::await_fork() {
+  const auto forked = TRY(await_status(status, init_, "the template"));
+  if (forked.kind != InitStatus::Kind::kForked) return fail(Fault::kSandbox, "the template did not fork: " + status.rest());
+  runner_pid_ = forked.wait_status;
+  runner_pidfd_.reset(static_cast<int>(TRY(sys::retry("pidfd_open(runner)", [&] {
+    return ::syscall(SYS_pidfd_open, runner_pid_, 0);
+  }))));
   return {};
+}
+
+void Sandbox::know_runner() {
+  if (!warm()) {  // init's only child until the job comes
+    const auto child = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", init_.pid()));
+    if (child) runner_pid_ = static_cast<pid_t>(std::strtol(child->c_str(), nullptr, 10));
+  }
+  const auto proc = ProcDir::open();
+  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
+  if (!runner) return;
+  runner_start_ = runner->start_time;
+  std::array<char, 8 * 1024> buffer;
+  if (const auto text = proc->read(runner_pid_, "status", buffer)) parked_memory_ = parse_kilobytes(*text, "VmHWM:");
 }
 
 Result<void> Sandbox::make_folders(const Jail& jail) {
@@ -138,7 +214,7 @@ Result<void> Sandbox::await_parked(int handover) {
   std::string heard;
   for (;;) {
     std::array<pollfd, 4> entries = {{{report_read.get(), POLLIN, 0},
-                                      {status_read.get(), POLLIN, 0},
+                                      {status.fd(), POLLIN, 0},
                                       {handover, POLLIN, 0},
                                       {denials.fd(), POLLIN, 0}}};
     if (TRY(sys::poll(entries, deadline)) == 0)
@@ -160,11 +236,13 @@ Result<void> Sandbox::await_parked(int handover) {
       }
     }
     if (entries[1].revents != 0) {
+      const auto heard = TRY(status.next());
+      if (!heard && warm() && well()) continue;  // its template has died, and is not needed any more
       init_.kill(SIGKILL);  // or its end of the error stream would stay open
-      TRY(init_.wait(Deadline::in(kEndLimit)));
-      const std::string status = read_now(status_read.get());
+      TRY(end());
+      std::string reason = status.rest();
       const std::string said = read_now(stderr_read.get());
-      std::string reason = status.size() > sizeof(InitStatus) ? status.substr(sizeof(InitStatus)) : "the interpreter ended";
+      if (reason.empty()) reason = "the interpreter ended";
       if (!said.empty()) reason += ": " + said;
       return fail(Fault::kSandbox, reason);
     }
@@ -179,18 +257,78 @@ Result<void> Sandbox::release(const JobSpec& job) {
   return {};
 }
 
-bool Sandbox::over() const {
-  const auto childless = [](pid_t pid) {
-    const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
-    return children && children->empty();
+bool Sandbox::well() const {
+  const auto proc = ProcDir::open();
+  const auto lives = [&](pid_t pid) {
+    const auto process = proc->look_up(pid);
+    return process && !process->exiting && !process->killed && !process->ended();
   };
-  if (template_pid_ > 0) {
-    const auto proc = ProcDir::open();
-    if (!proc || runner_pid_ <= 0) return false;
-    const auto runner = proc->look_up(runner_pid_);
-    if (runner && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
+  return proc && lives(init_.pid()) && (runner_pid_ <= 0 || lives(runner_pid_));
+}
+
+bool Sandbox::over() const {
+  const auto proc = ProcDir::open();
+  return proc && over(*proc);
+}
+
+bool Sandbox::over(const ProcDir& proc) const {
+  if (warm()) {
+    if (runner_pid_ <= 0) return false;
+    const auto runner = proc.look_up(runner_pid_);
+    const bool same = runner && runner->start_time == runner_start_;
+    if (same && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
   }
   return childless(init_.pid());
+}
+
+std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootReport::Ended& word, Bytes memory_limit) const {
+  const auto runner = proc.look_up(runner_pid_);
+  if (!runner || runner->start_time != runner_start_) return std::nullopt;
+  if (runner->wait_status == 0 && !may_look_into(runner_pid_)) return std::nullopt;
+  const auto own = processor_time_us(runner_pid_);
+  // Below half of what the parked runner held, or far above the limit, it can not be: libraries count here, too.
+  const bool possible = word.peak_memory_bytes >= parked_memory_ / 2 && word.peak_memory_bytes <= memory_limit + kGiB;
+  if (!own || !possible) return std::nullopt;
+  const std::uint64_t children = runner->child_ticks * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return InitStatus{InitStatus::Kind::kEnded, runner->wait_status, *own + children, word.peak_memory_bytes};
+}
+
+// do_exit() (kernel/exit.c) notes the status, then lets go of the memory, and then tears that down, which is what takes
+// long. So the status is read when the memory has been seen to be gone, not along with that sight, which it may precede.
+// Without memory nothing is left to be hidden by PR_SET_DUMPABLE either. A first thread may end alone (pthread_exit(3)):
+// as long as there are others the process has not ended.
+// Nothing wakes anyone between a runner's exit_group(2) and its being torn down: so look again and again, for the few
+// microseconds that it takes.
+std::optional<Sandbox::EarlyEnd> Sandbox::await_early_end(const BootReport::Ended& word, Bytes memory_limit) const {
+  constexpr timespec kPause{0, 20'000};
+  const auto proc = ProcDir::open();
+  if (!proc || !warm()) return std::nullopt;
+  for (const Deadline limit = Deadline::in(kEarlyLimit); !limit.passed(); ::nanosleep(&kPause, nullptr)) {
+    const auto runner = proc->look_up(runner_pid_);
+    if (!runner || runner->start_time != runner_start_) break;  // reaped: told already
+    if (!runner->exiting || runner->mapped || runner->threads > 1) continue;
+    const auto status = early_end(*proc, word, memory_limit);
+    return status ? std::optional(EarlyEnd{*status, over(*proc)}) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// A process that ends closes its descriptors, by which its end is noticed, before it gives its children away.
+Result<InitStatus> Sandbox::reap_runner() {
+  constexpr timespec kPause{0, 1'000'000};
+  const Deadline limit = Deadline::in(kEndLimit);
+  for (;;) {
+    int wait_status = 0;
+    rusage usage{};
+    const auto reaped = sys::retry("wait4(runner)", [&] { return ::wait4(runner_pid_, &wait_status, WNOHANG, &usage); });
+    if (reaped && *reaped > 0) return make_status(InitStatus::Kind::kEnded, wait_status, usage);
+    if (limit.passed()) return fail(Fault::kSandbox, "a runner that has lost its template can not be reaped");
+    ::nanosleep(&kPause, nullptr);
+  }
+}
+
+Sandbox::~Sandbox() {
+  if (init_.running()) (void)end();
 }
 
 Result<ExitStatus> Sandbox::end() {
@@ -201,7 +339,7 @@ Result<ExitStatus> Sandbox::end() {
   const Deadline limit = Deadline::in(kEndLimit);
   auto status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   while (!status && !limit.passed()) {
-    if (runner_pid_ > 0) ::waitpid(runner_pid_, nullptr, WNOHANG);
+    reap_lost_runners();
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }
   if (!status) return fail(Fault::kSandbox, "the job's init does not end");

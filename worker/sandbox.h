@@ -12,9 +12,12 @@
 #include "common/child.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "worker/boot_report.h"
 #include "worker/denials.h"
 #include "worker/init.h"
 #include "worker/jail.h"
+#include "worker/process_tree.h"
+#include "worker/status_pipe.h"
 #include "worker/template.h"
 #include "worker/workdir.h"
 
@@ -30,7 +33,7 @@ class Sandbox {
 
   Sandbox(Sandbox&&) = default;
   Sandbox& operator=(Sandbox&&) = default;
-  ~Sandbox() = default;  // its init is killed with it (Child)
+  ~Sandbox();  // ends it
 
   Workdir& workdir() { return *workdir_; }
   // Reduced level: the folder on disk that all of the job's files are in; -1 at the full level.
@@ -41,13 +44,34 @@ class Sandbox {
   Result<void> release(const JobSpec& job);
 
   UniqueFd stdin_write, stdout_read, stderr_read;  // stdin_write is non-blocking
-  UniqueFd status_read;                            // InitStatus
+  StatusPipe status;                               // what init, or a template, has to say
   UniqueFd report_read;                            // what bootstrap.py has to say; non-blocking
   Denials denials;                                 // of the script, once released
   [[nodiscard]] const Child& init() const { return init_; }
   [[nodiscard]] bool warm() const { return template_pid_ > 0; }
+  // A warm runner that has outlived its template: as good as any, but none like it will come.
+  [[nodiscard]] bool orphaned() const { return warm() && status.closed(); }
   // The processes below this worker that are not the script's: init, and a warm runner's template.
   [[nodiscard]] std::array<pid_t, 2> keepers() const { return {init_.pid(), template_pid_}; }
+
+  // Whether the parked interpreter can still take a job: neither it nor init has ended or been sent SIGKILL.
+  [[nodiscard]] bool well() const;
+  // Readable when a warm runner has ended; -1 where there is none.
+  [[nodiscard]] int runner_fd() const { return runner_pidfd_.get(); }
+
+  // How a warm runner has ended, by the kernel's own account, before it has been torn down. nullopt when that does not
+  // show within kEarlyLimit: then the status pipe will tell. `word` is what the runner has said of itself: it is asked
+  // only for its peak of memory, which the kernel forgets first, and only while that can be true.
+  struct EarlyEnd {
+    InitStatus status{};
+    bool over = false;  // over(), too
+  };
+  [[nodiscard]] std::optional<EarlyEnd> await_early_end(const BootReport::Ended& word, Bytes memory_limit) const;
+  static constexpr Millis kEarlyLimit{5};
+
+  // The end of a warm runner whose template has died: it has become a child of this process. Call it when runner_fd()
+  // is readable.
+  Result<InitStatus> reap_runner();
 
   // Whether no process of the job will run another instruction, though the last may not have been torn down yet, which
   // takes a large one milliseconds: the runner is past the point of no return (PF_EXITING in proc(5)'s flags, set first
@@ -64,8 +88,14 @@ class Sandbox {
  private:
   Sandbox() = default;
   Result<void> make_folders(const Jail& jail);
-  Result<void> fork_warm(const Jail& jail, Template& warm, const RunnerEnds& ends);
+  Result<void> order_runner(const Jail& jail, Template& warm, const RunnerEnds& ends);
+  Result<void> await_fork();
   Result<void> await_parked(int handover);
+  void know_runner();
+  [[nodiscard]] bool over(const ProcDir& proc) const;
+  // Precondition: the runner has let go of its memory.
+  [[nodiscard]] std::optional<InitStatus> early_end(const ProcDir& proc, const BootReport::Ended& word,
+                                                    Bytes memory_limit) const;
 
   Child init_;
   std::optional<Workdir> workdir_;
@@ -75,7 +105,10 @@ class Sandbox {
   std::string python_version_;
   std::optional<ExitStatus> ended_;
   pid_t template_pid_ = 0;
-  pid_t runner_pid_ = 0;  // a warm one's; the template does not reap it before it has ended
+  pid_t runner_pid_ = 0;  // 0: not known. Nobody reaps it before its end has been told
+  UniqueFd runner_pidfd_;  // a warm one's
+  std::uint64_t runner_start_ = 0;  // tells its pid from that of a later process
+  Bytes parked_memory_ = 0;         // the most that it has held so far
   std::optional<ReducedDirs> folders_;  // reduced level
 };
 

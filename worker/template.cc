@@ -8,8 +8,11 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -28,6 +31,7 @@ namespace coderunner {
 namespace {
 
 constexpr int kWaitingFrom = 16;
+constexpr Millis kEndLimit{1000};  // for what has been killed to be gone
 
 // Its own writable places: modules write caches where HOME is while they are imported, and no job must find them.
 Result<void> mount_own_scratch(const JailPlan& plan) {
@@ -54,6 +58,18 @@ Result<void> place_descriptors(int words, int control, int filter) {
   return {};
 }
 
+// The limit on processes counts all of a user's, so it would hold a template that imports while other jobs run. Each
+// runner sets it for itself.
+const RlimitRow* process_limit(const RlimitPlan& plan) {
+  const auto row = std::ranges::find(plan, RLIMIT_NPROC, &RlimitRow::resource);
+  return row == plan.end() ? nullptr : &*row;
+}
+
+RlimitPlan lasting_rlimits(RlimitPlan plan) {
+  std::erase_if(plan, [](const RlimitRow& row) { return row.resource == RLIMIT_NPROC; });
+  return plan;
+}
+
 Error become_template(const Jail& jail, int words, int control, int filter) {
   const auto prepare = [&]() -> Result<void> {
     TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
@@ -62,11 +78,13 @@ Error become_template(const Jail& jail, int words, int control, int filter) {
     TRY(place_descriptors(words, control, filter));
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
-    TRY(apply_rlimits(jail.rlimits));
+    TRY(apply_rlimits(lasting_rlimits(jail.rlimits)));
     return keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT});
   };
   if (auto prepared = prepare(); !prepared) return prepared.error();
   std::vector<std::string> environment = template_environment(jail.plan, jail.setup);
+  if (const RlimitRow* processes = process_limit(jail.rlimits))
+    environment.push_back(fmt::format("CODERUNNER_NPROC={}", processes->soft));
   exec_program(jail.plan.argv, environment);
   return sys::last_error("execve(template)");
 }
@@ -98,11 +116,23 @@ Result<Template> Template::start(const Jail& jail) {
   return made;
 }
 
+// Its session is named by its pid, which nobody else can have before it is reaped. What dies with it becomes a child of
+// this process (PR_SET_CHILD_SUBREAPER).
+Template::~Template() {
+  if (!process_.running()) return;
+  constexpr timespec kPause{0, 1'000'000};
+  const pid_t session = process_.pid();
+  ::kill(-session, SIGKILL);
+  process_ = Child();
+  for (const Deadline limit = Deadline::in(kEndLimit); !limit.passed(); ::nanosleep(&kPause, nullptr))
+    while (const pid_t reaped = ::waitpid(-session, nullptr, WNOHANG))
+      if (reaped < 0) return;  // ECHILD: nobody is left
+}
+
 Result<bool> Template::ready() {
-  if (ready_) return true;
   std::array<char, 4096> buffer{};
   const auto count = TRY(sys::read_some(control_.get(), buffer));
-  if (!count) return false;
+  if (!count || (ready_ && *count > 0)) return ready_;
   if (*count == 0) {
     const auto said = sys::read_some(words_.get(), buffer);
     const std::size_t length = said && *said ? **said : 0;

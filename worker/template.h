@@ -29,6 +29,10 @@ class Template {
   // Starts the interpreter and returns at once; imports go on behind.
   static Result<Template> start(const Jail& jail);
 
+  Template(Template&&) noexcept = default;
+  Template& operator=(Template&&) = delete;
+  ~Template();  // with it goes what it has started while it imported
+
   // What it has said until now: ready once the imports are done. An error when it has ended.
   Result<bool> ready();
   [[nodiscard]] int control_fd() const { return control_.get(); }  // readable: ready() has news
@@ -40,6 +44,7 @@ class Template {
   Result<void> fork_runner(const Jail& jail, const RunnerEnds& ends);
 
  private:
+  Template() = default;
   Child process_;
   UniqueFd control_;
   UniqueFd words_;  // its standard output and error: why it ended, warnings of what it imported

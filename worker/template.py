@@ -6,6 +6,7 @@
 # From the worker, on the control socket: one byte a runner, with descriptors (template.cc lists them in this order):
 #   init's pidfd, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
 # The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
+# CODERUNNER_NPROC, where it is set, is the runners' limit on processes.
 # To the worker: "ready", version, and the modules that could not be imported, on the control socket, once (each field
 # ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
 
@@ -13,6 +14,9 @@ CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # 
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}                                 # asm/unistd.h
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8              # linux/seccomp.h
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
+RLIMIT_NPROC = 6                                                              # asm-generic/resource.h
+WAITID = {"x86_64": 247, "aarch64": 95}                                       # asm/unistd.h
+CLD_EXITED, CLD_DUMPED = 1, 3                                                 # siginfo.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
 WORKING_DIRECTORY = "/work"                                                   # plan.cc
@@ -45,6 +49,10 @@ def serve_forks(control, report_number, preload):
     system_call_filter = FilterProgram(len(program) // 8, ctypes.addressof(instructions))
     capability_header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     no_capabilities = (ctypes.c_uint32 * 6)()
+
+    most = os.environ.pop("CODERUNNER_NPROC", "")
+    process_limit = (ctypes.c_ulong * 2)(int(most), int(most)) if most else None
+    waitid, signal_facts, usage = WAITID.get(os.uname().machine), (ctypes.c_int * 32)(), (ctypes.c_long * 18)()
 
     failed = []
 
@@ -87,6 +95,8 @@ def serve_forks(control, report_number, preload):
         os.dup2(report, report_number, inheritable=False)
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
+        if process_limit:
+            call(libc.setrlimit, RLIMIT_NPROC, process_limit)
         call(libc.capset, capability_header, no_capabilities)
         install_filter(order == b"N", handover)
         os.closerange(control + 1, report_number)
@@ -106,6 +116,21 @@ def serve_forks(control, report_number, preload):
         main.__annotations__ = {}
         main.__builtins__ = sys.modules["builtins"]
         sys.modules["__main__"] = main
+
+    # Waits, and leaves the runner unreaped until its end has been told: if this process is killed in between, the worker
+    # finds it as it was. The system call fills in a struct rusage, for which the C library has no argument.
+    def see_end(runner):
+        if waitid is None:
+            facts = os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)
+            signal_facts[2], signal_facts[6] = facts.si_code, facts.si_status
+        elif libc.syscall(*map(ctypes.c_long, (waitid, os.P_PID, runner)), signal_facts,
+                          ctypes.c_long(os.WEXITED | os.WNOWAIT), usage) != 0:
+            raise OSError(ctypes.get_errno(), "waitid")
+
+    def end_seen():
+        code, status = signal_facts[2], signal_facts[6]  # si_code, si_status
+        wait_status = status << 8 if code == CLD_EXITED else status | (0x80 if code == CLD_DUMPED else 0)
+        return wait_status, (usage[0] + usage[2]) * 1000000 + usage[1] + usage[3], usage[4] * 1024
 
     gc.collect()
     gc.freeze()
@@ -137,8 +162,10 @@ def serve_forks(control, report_number, preload):
                 os.close(descriptor)
         if runner:
             tell(status, RUNNER_FORKED, runner)
-            _, wait_status, usage = os.wait4(runner, 0)
-            tell(status, RUNNER_ENDED, wait_status, int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * 1024)
+            see_end(runner)
+            wait_status, cpu_us, peak_memory_bytes = end_seen()
+            tell(status, RUNNER_ENDED, wait_status, cpu_us, peak_memory_bytes)
+            os.waitpid(runner, 0)
         os.close(status)
 
 
@@ -303,7 +330,10 @@ def quick_finish(libc, report):
             used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
             spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
             peak = max(usage.ru_maxrss for usage in used) * 1024
-            os.write(report, b"ended\0%d\0%d\0%d\0" % (status & 0xFF, spent, peak))
+            try:
+                os.write(report, b"ended\0%d\0%d\0%d\0" % (status & 0xFF, spent, peak))
+            except OSError:
+                pass  # the script has filled the pipe and will not wait
         os._exit(status & 0xFF)
 
     finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)

@@ -16,10 +16,12 @@ class WarmUp {
   // Starts the first template where the setup asks for warm runners and the level has them.
   explicit WarmUp(const Jail& jail);
 
-  // The template when it is ready now, else null.
+  // The template when it is ready now, else null. Starts another one when that is due.
   Template* ready();
-  // Readable when ready() may have news; -1 when there is nothing to wait for.
-  [[nodiscard]] int news_fd() const { return template_ && !ready_ ? template_->control_fd() : -1; }
+  // Readable when ready() may have news: a template is ready, or has ended. -1 when there is nothing to wait for.
+  [[nodiscard]] int news_fd() const { return template_ ? template_->control_fd() : -1; }
+  // When ready() has something to do without any news: the next attempt after failures.
+  [[nodiscard]] Deadline next_attempt() const { return wanted_ && !template_ ? next_attempt_ : Deadline::never(); }
   // A runner came from it, or could not be had: then another template takes its place.
   void proved() { failures_ = 0; }
   void lost(const Error& why);
@@ -30,17 +32,21 @@ class WarmUp {
  private:
   // Hash seeds and address layout are a template's own, so it does not live for ever.
   static constexpr Millis kRenewAfter{3600 * 1000};
-  // What fails so often in a row will not work the next time: then runners are started without.
-  static constexpr int kMaxFailures = 3;
+  // What fails so often in a row will most likely fail the next time: then runners are started without, and a template
+  // is tried again only after a pause, which doubles with each failure.
+  static constexpr int kQuickFailures = 3;
+  static constexpr Millis kFirstPause{60 * 1000}, kLongestPause{3600 * 1000};
 
   void start();
+  void drop();
 
   const Jail& jail_;
   std::unique_ptr<Template> template_;
   std::vector<pid_t> ended_;  // templates of the past: one an hour, and a few that failed
-  bool ready_ = false;
+  bool wanted_ = false, ready_ = false;
   int failures_ = 0;  // in a row
-  Deadline renewal_ = Deadline::never();
+  Millis pause_ = kFirstPause;
+  Deadline next_attempt_ = Deadline::never(), renewal_ = Deadline::never();
 };
 
 }  // namespace coderunner

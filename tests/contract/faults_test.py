@@ -3,7 +3,10 @@ Callers: meson test, once a mode of starting the service.
 """
 import concurrent.futures
 import os
+import pathlib
 import signal
+import tempfile
+import threading
 import time
 import unittest
 
@@ -18,6 +21,7 @@ class Deaths(ServiceTest):
     """A process that is killed from outside costs one job at most."""
 
     workers = 2
+    arguments = ["--preload=json"]  # templates that are soon ready: many are killed here
 
     def setUp(self):
         self.threads = self.enterContext(concurrent.futures.ThreadPoolExecutor(4))
@@ -89,6 +93,77 @@ class Deaths(ServiceTest):
         eventually(lambda: not alive(spinning), "the script gone with it", 5)
         self.assert_recovered()
 
+    def agents(self, kind):
+        """Pids of all processes of one kind below the service."""
+        if kind == "worker":
+            return set(self.service.worker_pids())
+        if kind == "template":
+            return self.service.templates()
+        if kind == "runner":
+            return self.service.runners()
+        workers = {str(pid) for pid in self.service.worker_pids()}
+        return {pid for pid in descendants(self.service.process.pid)
+                if process_name(pid).startswith("coderunner-work") and (stat_fields(pid) or "00")[1] in workers}
+
+    def settle(self):
+        """Waits until nothing is being prepared any more: each worker has all that it keeps while it is idle, and a
+        parked runner is its own template's."""
+        def settled():
+            parents = [(stat_fields(pid) or "00")[1] for pid in self.agents("runner")]
+            own = self.agents("template") if RUNNER == "warm" else self.agents("init")
+            return self.service.idle() and len(own) == 2 and sorted(parents) == sorted(map(str, own))
+        eventually(settled, "a settled service", 120)
+
+    def test_kills_at_idle_cost_no_job(self):
+        """Whatever is killed while no job runs, and however many of it: the requests that follow find nothing amiss."""
+        for kind in ("runner", "init", "worker") + (("template",) if RUNNER == "warm" else ()):
+            for _ in range(2):
+                with self.subTest(kind):
+                    self.settle()
+                    for pid in self.agents(kind):
+                        os.kill(pid, signal.SIGKILL)
+                    answers = list(self.threads.map(lambda n: self.service.post({"script": f"print({n})"}), range(4)))
+                    results = [(answer.status, answer.json["exit_code"], answer.json["stdout"]) for answer in answers]
+                    self.assertEqual(results, [(200, 0, f"{n}\n") for n in range(4)], [answer.body for answer in answers])
+        self.settle()
+
+    def test_kills_under_requests_leave_every_one_its_answer(self):
+        # Who may lose the job that it is busy with. A template is busy with none.
+        kinds = {"runner": (0, -1, 137), "init": (0, -1), "worker": (0, -1), **({"template": (0,)} if RUNNER == "warm" else {})}
+        for kind, codes in kinds.items():
+            with self.subTest(kind):
+                self.settle()
+                done = threading.Event()
+
+                def ask():
+                    answers = []
+                    while not done.is_set():
+                        answers.append(self.service.post({"script": "print('whole')"}))
+                    return answers
+                askers = [self.threads.submit(ask) for _ in range(3)]
+                try:
+                    for _ in range(4):
+                        victim = eventually(lambda: self.victim(kind), f"a {kind}", 60)
+                        os.kill(victim, signal.SIGKILL)
+                        eventually(lambda: not alive(victim), "the victim gone", 20)
+                finally:
+                    done.set()
+                answers = [answer for asker in askers for answer in asker.result()]
+                self.assertTrue(answers)
+                for answer in answers:
+                    self.assertEqual(answer.status, 200, answer)
+                    self.assertIn(answer.json["exit_code"], codes, answer)
+                    if answer.json["exit_code"] == 0:
+                        self.assertEqual(answer.json["stdout"], "whole\n")
+        self.settle()
+
+    def victim(self, kind):
+        """One process of a kind; of the templates, one that has a runner, for those that never have one are given up."""
+        agents = self.agents(kind)
+        if kind == "template":
+            agents &= {int((stat_fields(pid) or "00")[1]) for pid in self.agents("runner")}
+        return next(iter(agents), None)
+
     def test_killed_parked_interpreters_are_replaced_unseen(self):
         parked = self.service.runners
         for _ in range(3):
@@ -111,6 +186,29 @@ class Deaths(ServiceTest):
             eventually(lambda: not self.service.templates() & before, "the killed ones gone", 5)
             self.assert_recovered()
         eventually(lambda: self.service.post({"script": "", "detail": True}).json["run"]["runner"] == "warm", "a warm run", 30)
+
+
+class Leftovers(unittest.TestCase):
+    """To import a module may start programs: they belong to the template that imported it."""
+
+    def test_what_a_template_has_started_ends_with_it(self):
+        with tempfile.TemporaryDirectory(prefix="packages-", dir="/var/tmp") as packages:
+            os.chmod(packages, 0o755)
+            pathlib.Path(packages, "starts.py").write_text(
+                "import subprocess\nsubprocess.Popen(['/bin/sleep', '300'], stdin=subprocess.DEVNULL)\n")
+            with Service("--preload=starts", f"--packages={packages}", workers=1) as service:
+                def sleepers():
+                    return {pid for pid in descendants(service.process.pid) if process_name(pid) == "sleep"}
+                if RUNNER == "fresh":
+                    self.assertEqual(service.post({"script": "print(1)"}).json["stdout"], "1\n")
+                    self.assertEqual((sleepers(), service.templates()), (set(), set()))
+                    return
+                for _ in range(2):
+                    before = eventually(lambda: service.templates() and sleepers(), "what the template starts", 60)
+                    for pid in service.templates():
+                        os.kill(pid, signal.SIGKILL)
+                    eventually(lambda: not any(alive(pid) for pid in before), "it gone with its template", 20)
+                    eventually(lambda: sleepers() and not sleepers() & before, "another one", 60)
 
 
 class Supervisor(unittest.TestCase):

@@ -183,6 +183,83 @@ raise SystemExit(3)
         self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (9, "", ""))
 
 
+class Forging(ServiceTest):
+    """What a runner says of its own end can be said by any process of the job, and is believed of none."""
+
+    # The report is the highest descriptor that is allowed. The record is what the interpreter itself would write.
+    FORGE = """
+import ctypes, os, resource, threading, time
+report = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
+def forge(code, cpu_us=1, peak=1 << 45):
+    os.write(report, b"ended\\0%d\\0%d\\0%d\\0" % (code, cpu_us, peak))
+def hide():
+    assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE
+def child(does):
+    if os.fork() == 0:
+        does()
+        os._exit(0)
+    os.wait()
+"""
+
+    def test_a_forged_end_is_no_end(self):
+        rows = [
+            ("forge(7); say(); raise SystemExit(3)", 3),
+            ("forge(7); say(); os._exit(3)", 3),
+            ("forge(0); say(); os._exit(3)", 3),
+            ("forge(3); say(); os._exit(0)", 0),
+            ("hide(); forge(0); say(); os._exit(3)", 3),
+            ("hide(); forge(0); say(); raise SystemExit(3)", 3),
+            ("forge(7); time.sleep(0.1); say(); raise SystemExit(3)", 3),
+            ("forge(7); say(); os.kill(os.getpid(), 9)", 128 + 9),
+            ("forge(7); say(); os.execv('/bin/sh', ['sh', '-c', 'exit 3'])", 3),
+            ("child(lambda: forge(7)); say(); raise SystemExit(3)", 3),
+            ("child(lambda: [forge(7) for _ in range(1000)]); say(); os._exit(3)", 3),
+            ("[forge(7) for _ in range(20000)]; say(); raise SystemExit(3)", 3),
+            ("os.write(report, b'ended'); say(); raise SystemExit(3)", 3),
+            ("[os.write(report, bytes(65536)) for _ in range(20)]; say(); raise SystemExit(3)", 3),
+            ("[os.write(report, b'parked\\x00x\\x00' * 500) for _ in range(100)]; say(); raise SystemExit(3)", 3),
+            ("os.set_blocking(report, False); child(fill); fill(); say(); raise SystemExit(3)", 3),
+            ("os.close(report); say(); raise SystemExit(3)", 3),
+            # The first thread ends alone, and the process goes on.
+            ("threading.Thread(target=lambda: (time.sleep(0.2), say(), os._exit(3))).start(); forge(7); "
+             "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)", 3),
+        ]
+        fill = ("def say(): print('went on', flush=True)\n"
+                "def fill():\n    try:\n        while True: os.write(report, bytes(4096))\n    except BlockingIOError: pass\n")
+        for body, code in rows:
+            with self.subTest(body):
+                result = self.run_script(self.FORGE + (fill if "fill" in body else fill[:fill.index("def fill")]) + body)
+                self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (code, "went on\n", ""), result)
+
+    def test_a_forged_end_hides_no_use(self):
+        work = "held = bytearray(64 << 20)\nwhile time.process_time() < 0.3: pass\n"
+        for body in ("forge(3); os._exit(3)", "forge(3, 0, 0); os._exit(3)", "forge(7, 0, 0); raise SystemExit(3)",
+                     "child(lambda: forge(7, 0, 0)); raise SystemExit(3)", "raise SystemExit(3)"):
+            with self.subTest(body):
+                result = self.run_script(self.FORGE + work + body, detail=True)
+                usage = result["run"]["usage"]
+                self.assertEqual(result["exit_code"], 3, result)
+                self.assertTrue(280 <= usage["cpu_ms"] < 60_000, usage)
+                self.assertTrue(64 << 20 <= usage["peak_memory_bytes"] < 1 << 31, usage)
+
+    def test_what_a_script_does_after_a_forged_end_counts(self):
+        result = self.run_script(self.FORGE + """
+forge(0)
+open('output/late', 'w').write('late')
+print('late')
+int('x')
+""", detail=True)
+        self.assertEqual((result["exit_code"], result["stdout"], result["artifacts"]), (1, "late\n", {"late": "late"}), result)
+        self.assertEqual(result["run"]["exception"]["type"], "ValueError")
+
+    def test_exit_codes_of_scripts_that_do_not_let_themselves_be_looked_at(self):
+        for code in (0, 1, 3, 255):
+            for end in ("raise SystemExit(%d)", "os._exit(%d)"):
+                with self.subTest(end % code):
+                    result = self.run_script(self.FORGE + "hide()\nprint('hidden', flush=True)\n" + end % code)
+                    self.assertEqual((result["exit_code"], result["stdout"]), (code, "hidden\n"), result)
+
+
 class Signals(ServiceTest):
     """A script's signals reach its own processes alone."""
 

@@ -302,5 +302,44 @@ TEST_CASE("stat lines are read whatever a process calls itself") {
   }
 }
 
+TEST_CASE("a stat line tells of a kill that is under way, and of an end before it has been reaped") {
+  const auto line = [](const char* flags, const char* size, const char* pending, const char* status) {
+    return fmt::format("12 (python3) R 5 1 1 0 -1 {} 0 0 0 0 10 20 3 4 20 0 1 0 77 {} 100 18446744073709551615 1 1 1 0 0 {} "
+                       "0 16781312 2 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 1 1 {}\n", flags, size, pending, status);
+  };
+  const auto running = parse_stat(line("4194560", "4096", "0", "0"));
+  REQUIRE(running.has_value());
+  CHECK((running->mapped && !running->killed && !running->exiting && running->wait_status == 0));
+  CHECK(running->cpu_ticks == 37);
+  CHECK(running->child_ticks == 7);
+  CHECK(parse_stat(line("4194560", "4096", "256", "0"))->killed);       // SIGKILL is bit 8
+  CHECK_FALSE(parse_stat(line("4194560", "4096", "16384", "0"))->killed);  // SIGTERM is not
+  const auto ended = parse_stat(line("4194564", "0", "0", "768"));
+  REQUIRE(ended.has_value());
+  CHECK((!ended->mapped && ended->exiting && ended->wait_status == 3 << 8));
+  CHECK(parse_stat(line("4194564", "0", "0", "9"))->wait_status == 9);
+}
+
+TEST_CASE("a process that has been sent SIGKILL is seen to be killed at once") {
+  const auto told = test::in_child([]() -> std::string {
+    const Pipe ready = sys::make_pipe().value();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      (void)sys::write_all(ready.write.get(), "x");
+      for (;;) ::pause();
+    }
+    char byte = 0;
+    if (::read(ready.read.get(), &byte, 1) != 1) return "not ready";
+    const auto proc = ProcDir::open();
+    const auto before = proc->look_up(pid);
+    ::kill(pid, SIGKILL);
+    const auto after = proc->look_up(pid);
+    ::waitpid(pid, nullptr, 0);
+    if (!before || before->killed || !before->mapped) return "killed before";
+    return !after || after->killed || after->exiting || after->ended() ? "" : "not seen";
+  });
+  CHECK(told == "");
+}
+
 }  // namespace
 }  // namespace coderunner

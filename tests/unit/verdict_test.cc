@@ -1,6 +1,8 @@
 // Role: what the contract calls each way a run can end, row by row; what the report pipe may hold.
 #include "worker/verdict.h"
 
+#include "worker/boot_report.h"
+
 #include <doctest/doctest.h>
 #include <signal.h>
 
