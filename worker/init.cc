@@ -35,7 +35,9 @@ constexpr pid_t kWarmRunner = 2;
 volatile sig_atomic_t runner_pid = 0;
 
 void pass_on_stack_request(int) {
-  if (runner_pid > 0) ::kill(runner_pid, kStackSignal);
+  if (runner_pid <= 0) return;
+  ::kill(runner_pid, kStackSignal);
+  ::kill(runner_pid, SIGCONT);  // one that has been stopped looks at no signal
 }
 
 [[noreturn]] void give_up(int status, const Error& error) {

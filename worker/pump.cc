@@ -93,7 +93,7 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
 }
 
 // faulthandler ends its text with nothing that could be waited for: a pause in it is taken for the end.
-Result<void> Pump::relay_stack() {
+Result<std::string> Pump::ask_for_stack() {
   constexpr Millis kPause{20};
   sandbox_.init().kill(kShowStackSignal);
   const Deadline limit = Deadline::in(kStackLimit);
@@ -105,8 +105,13 @@ Result<void> Pump::relay_stack() {
     if (!count || *count == 0) break;
     stack.append(buffer_, 0, *count);
   }
-  stack.resize(std::min(stack.size(), kMaxPayload));
-  return stack.empty() ? Result<void>() : pass_on(err_, stack);
+  // Records of a script that has just ended are no stack; what else it may have written there it says to itself.
+  stack.resize(std::min({stack.size(), stack.find('\0'), kMaxPayload}));
+  return stack;
+}
+
+Result<void> Pump::send_stack(std::string_view stack) {
+  return stack.empty() ? Result<void>() : channel_.send(FrameType::kStderr, stack, Deadline::never());
 }
 
 Result<void> Pump::drain_what_is_there() {

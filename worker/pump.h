@@ -52,14 +52,17 @@ class Pump {
 
   // Until the run is over. An Error means that the supervisor has gone or broken the protocol.
   Result<RunOutcome> run(Deadline deadline, const Watch& watch);
-  // After the deadline, before the end: where the script is, for its standard error. Takes kStackLimit at most; the
-  // runner may have given the signal another meaning, or block it, and then there is nothing to tell.
-  Result<void> relay_stack();
+  // After the deadline, before the end: where the script is, as text. Takes kStackLimit at most. Empty when the script has
+  // become another program, say.
+  Result<std::string> ask_for_stack();
   static constexpr Millis kStackLimit{150};
   // When every process of the job is dead: the rest of its output.
   Result<void> drain();
   // The same where nobody can write any more, but the pipes have not been closed yet.
   Result<void> drain_what_is_there();
+
+  // The stack, when all of the script's own output is sent; however much that was.
+  Result<void> send_stack(std::string_view stack);
 
   // What came through the report pipe; complete after drain().
   [[nodiscard]] const std::string& report() const { return report_; }

@@ -140,11 +140,12 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
     outcome.reason = released.error().message;
   else
     outcome = TRY(pump.run(Deadline::in(Millis(job.spec.timeout_ms)), std::ref(watch)));
-  if (outcome.end == RunEnd::kTimedOut) TRY(pump.relay_stack());
+  const std::string stack = outcome.end == RunEnd::kTimedOut ? TRY(pump.ask_for_stack()) : std::string();
   report.run_us = static_cast<std::uint64_t>(since(started).count());
 
   const auto collecting = Clock::now();
   TRY(settle(sandbox, pump, outcome, report));
+  TRY(pump.send_stack(stack));
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
   report.denied = sandbox.denials.names();
@@ -158,6 +159,7 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
     const auto collected = collect_artifacts(sandbox.workdir().fd(), {job.spec.nested_artifacts, jail.full()}, limits, sink);
     if (!collected) return std::unexpected(collected.error());
     report.artifacts_refused = collected->refused;
+    if (collected->refused && report.limit == LimitName::kNone) report.limit = LimitName::kArtifacts;
   }
   report.collect_us = static_cast<std::uint64_t>(since(collecting).count());
   return channel.send(FrameType::kExit, encode(report), kNoHurry);

@@ -27,7 +27,7 @@ struct RunnerKit {
 };
 
 // On this signal the interpreter writes the stacks of its threads to the report pipe (bootstrap.py).
-inline constexpr int kStackSignal = 64;
+inline constexpr int kStackSignal = 32;
 
 // execve(2) with these; returns only when it fails.
 void exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment);

@@ -15,11 +15,17 @@ VERDICTS = [
     ("a signal", "import os; os.kill(os.getpid(), 15)", "killed", 143, "SIGTERM", None),
     ("a crash", "import ctypes; ctypes.string_at(0)", "killed", 139, "SIGSEGV", None),
     ("SIGKILL of its own", "import os; os.kill(os.getpid(), 9)", "killed", 137, "SIGKILL", None),
-    ("too long", "while True: pass", "timeout", 124, None, "timeout_s"),
+    ("too long", "while True: pass", "timeout", 124, None, "timeout"),
     ("exit code 124 of its own", "import sys; sys.exit(124)", "error", 124, None, None),
     ("exit code 137 of its own", "import sys; sys.exit(137)", "error", 137, None, None),
-    ("too much memory", "x = [bytes([1]) * (1 << 20) for _ in range(4096)]", "out_of_memory", 137, ..., "memory_bytes"),
+    ("too much memory", "x = [bytes([1]) * (1 << 20) for _ in range(4096)]", "out_of_memory", 137, ..., "memory"),
+    ("too many artifacts", "open('output/a', 'wb').write(b'x' * (11 << 20))", "ok", 0, None, "artifacts"),
 ]
+
+KINDS = {"verdict": str, "signal": (int, type(None)), "limit": (str, type(None)), "exception": (dict, type(None)),
+         "truncated": dict, "stdout_bytes": int, "stderr_bytes": int, "artifacts_skipped": list, "denied": list,
+         "usage": dict, "limits": dict, "runner": str, "sandbox": str}
+USAGE = {"queue_ms", "setup_ms", "run_ms", "collect_ms", "cpu_ms", "peak_memory_bytes"}
 
 # script, type, message, line, source
 EXCEPTIONS = [
@@ -89,13 +95,16 @@ class Detail(ServiceTest):
     def test_verdicts(self):
         for name, text, verdict, code, signal, limit in VERDICTS:
             with self.subTest(name):
-                result = self.detail_of(text, timeout_s=2 if limit == "timeout_s" else 60)
+                result = self.service.post({"script": text, "detail": True,
+                                            "timeout_s": 2 if limit == "timeout" else 60}).json
                 run = result["run"]
-                self.assertEqual((result["exit_code"], run["verdict"]), (code, verdict), run)
-                if limit is None:
-                    self.assertIsNone(run["limit"])
-                else:
-                    self.assertIsNotNone(run["limit"])
+                self.assertEqual((result["exit_code"], run["verdict"], run["limit"]), (code, verdict, limit), run)
+                # Every member, whatever the end.
+                self.assertEqual((set(run), set(run["usage"])), (MEMBERS, USAGE))
+                for member, kind in KINDS.items():
+                    self.assertIsInstance(run[member], kind, member)
+                for amount in (*run["usage"].values(), run["stdout_bytes"], run["stderr_bytes"]):
+                    self.assertGreaterEqual(amount, 0)
                 if signal is None:
                     self.assertIsNone(run["signal"])
                 elif signal is not ...:
@@ -180,7 +189,7 @@ while True: call(101, 0, 0, 0, 0)
             while time.process_time() < end: pass
             time.sleep(0.2)
             """)["run"]["usage"]
-        self.assertEqual(set(usage), {"queue_ms", "setup_ms", "run_ms", "collect_ms", "cpu_ms", "peak_memory_bytes"})
+        self.assertEqual(set(usage), USAGE)
         self.assertGreaterEqual(usage["cpu_ms"], 290)
         self.assertGreaterEqual(usage["run_ms"], 490)
         self.assertGreaterEqual(usage["run_ms"] + 50, usage["cpu_ms"])

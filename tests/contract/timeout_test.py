@@ -1,0 +1,108 @@
+"""Role: a script whose time is over: it says where it was, whatever it was doing, and keeps what it had written.
+Callers: meson test, once a mode of starting the service.
+"""
+import concurrent.futures
+import re
+
+from contract import ServiceTest, main, script
+
+CAP = 65536
+NOTE = "\n[Error: Script timed out]"
+
+# What the script is busy with, the script, and the places that its stack must name: (line, function).
+BUSY = [
+    ("Python code", "def spin():\n    while True: pass\nspin()\n", [(2, "spin"), (3, "<module>")]),
+    ("a sleep", "import time\ntime.sleep(600)\n", [(2, "<module>")]),
+    ("a regular expression", "import re\ndef match():\n    re.match(r'(a+)+$', 'a' * 60 + 'b')\nmatch()\n",
+     [(3, "match"), (4, "<module>")]),
+    ("numpy", "import numpy\na = numpy.ones(4_000_000)\nwhile True: a.cumsum()\n", [(3, "<module>")]),
+    ("waiting for a child", "import subprocess\nsubprocess.run(['sleep', '600'])\n", [(2, "<module>")]),
+    ("waiting for a fork", "import os, time\nif os.fork() == 0: time.sleep(600)\nos.wait()\n", [(3, "<module>")]),
+    ("several threads", script("""
+        import threading, time
+        def other():
+            time.sleep(600)
+        threading.Thread(target=other).start()
+        while True: pass
+        """), [(3, "other"), (5, "<module>")]),
+    ("with every signal blocked", script("""
+        import signal, time
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        time.sleep(600)
+        """), [(3, "<module>")]),
+    ("with every signal ignored", script("""
+        import signal, time
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+            signal.signal(number, signal.SIG_IGN)
+        while True: pass
+        """), [(4, "<module>")]),
+    ("stopped by itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n", [(2, "<module>")]),
+    ("in a destructor of its own making", "import time\nclass Slow:\n    def __del__(self):\n        time.sleep(600)\n"
+     "slow = Slow()\ndel slow\n", [(4, "__del__"), (6, "<module>")]),
+]
+
+
+class TimedOut(ServiceTest):
+    arguments = ["--preload=none", f"--stderr-bytes={CAP}"]
+    workers = 6  # most of these jobs only wait
+
+    def time_out(self, text, **fields):
+        result = self.run_script(text, timeout_s=3, **fields)
+        self.assertEqual(result["exit_code"], 124, result)
+        return result
+
+    def test_the_stack_says_where_it_was(self):
+        with concurrent.futures.ThreadPoolExecutor(len(BUSY)) as many:
+            results = list(many.map(lambda row: self.service.post(
+                # An import of numpy takes a while where much else goes on.
+                {"script": row[1], "timeout_s": 10 if row[0] == "numpy" else 3}).json, BUSY))
+        for (name, _, places), result in zip(BUSY, results):
+            with self.subTest(name):
+                self.assertEqual(result["exit_code"], 124, result)
+                stack, note = result["stderr"][:-len(NOTE)], result["stderr"][-len(NOTE):]
+                self.assertEqual(note, NOTE, result)
+                self.assertRegex(stack, r"\A(Current thread|Thread) 0x[0-9a-f]+ (\[.*\] )?\(most recent call first\):\n", name)
+                self.assertIn("Current thread", stack)
+                for line, function in places:
+                    self.assertRegex(stack, rf'  File "[^"]*script\.py", line {line} in {re.escape(function)}\n')
+
+    def test_what_it_had_written_comes_first_and_its_artifacts_are_kept(self):
+        result = self.time_out("""
+            import sys
+            print('out'); print('err', file=sys.stderr)
+            open('output/a', 'w').write('kept')
+            while True: pass
+            """)
+        self.assertEqual((result["stdout"], result["artifacts"]), ("out\n", {"a": "kept"}))
+        self.assertRegex(result["stderr"], r"(?s)\Aerr\nCurrent thread .*line 4 in <module>\n" + re.escape(NOTE) + r"\Z")
+
+    def test_more_errors_than_are_kept_do_not_hide_the_stack(self):
+        result = self.time_out("import sys\nsys.stderr.write('x' * 100000)\nwhile True: pass\n", detail=True)
+        self.assertEqual(result["stderr"][:CAP], "x" * CAP)
+        self.assertRegex(result["stderr"][CAP:], r"(?s)\ACurrent thread .*line 3 in <module>\n" + re.escape(
+            NOTE + "\n[Truncated: stderr exceeded 65536 bytes]") + r"\Z")
+        self.assertEqual((result["run"]["stderr_bytes"], result["run"]["truncated"]),
+                         (100000, {"stdout": False, "stderr": True}))
+
+    def test_the_interpreter_shares_no_memory_with_others(self):
+        # Of files (the loader's caches, say) nobody may write; anything else that is shared would reach other jobs.
+        self.assertEqual(self.output_of("""
+            for line in open('/proc/self/maps'):
+                range, rights, _, _, _, *path = line.split()
+                if rights[3] == 's' and not (path and path[0].startswith('/usr/')):
+                    print(line)
+            """), "")
+
+    def test_signals_are_as_they_are_elsewhere(self):
+        # The stack is asked for by a signal that no program can have, so the script's own are untouched.
+        self.assertEqual(self.output_of("""
+            import signal
+            print({signal.getsignal(number) for number in signal.valid_signals()} <=
+                  {signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler})
+            """), "True\n")
+        result = self.run_script("import os; os.kill(os.getpid(), 64); print('lived on')")
+        self.assertEqual((result["exit_code"], result["stdout"]), (128 + 64, ""))
+
+
+if __name__ == "__main__":
+    main()
