@@ -4,6 +4,8 @@
 // Law: a job is given away again only while no line of its script has run, and the sink has heard nothing.
 #pragma once
 
+#include <functional>
+
 #include "common/job.h"
 #include "common/result.h"
 #include "common/units.h"
@@ -22,7 +24,9 @@ struct Dispatched {
   Micros queue{0};  // spent waiting for workers
 };
 
-// `held`, in bytes, counts against the queue's limit while the job waits (Pool::borrow).
-Dispatched dispatch_job(Pool& pool, Bytes held, const RunRequest& request, JobSink& sink, const SessionWatch& watch);
+// `held`, in bytes, counts against the queue's limit while the job waits (Pool::borrow). `on_lease` is called each time a
+// worker has been found, with the time spent waiting until then.
+Dispatched dispatch_job(Pool& pool, Bytes held, const RunRequest& request, JobSink& sink, const SessionWatch& watch,
+                        const std::function<void(Micros)>& on_lease = [](Micros) {});
 
 }  // namespace coderunner

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "supervisor/accept.h"
 #include "supervisor/functions_envelope.h"
 #include "supervisor/reply_json.h"
 
@@ -39,6 +40,7 @@ HttpReply FunctionsHost::answer_envelope(const HostedFunction& function, HttpReq
   inner->request_id = outer.request_id;
   inner->peer_ip = outer.peer_ip;
   inner->client_fd = outer.client_fd;
+  inner->held = outer.held;
   inner->arrived = outer.arrived;
   // An envelope is one piece of JSON: no live output in it. The id that counts is the host's, in the outer head.
   std::erase_if(inner->headers, [&](const auto& header) {
@@ -55,7 +57,8 @@ HttpReply FunctionsHost::answer_envelope(const HostedFunction& function, HttpReq
 HttpReply FunctionsHost::answer_once(HttpRequest request) {
   // One that is not fit to be a request id (two of them, because the caller sent one too) is no id of the host's.
   const bool invoked = request.method == "POST" && request.header(kInvocationIdHeader) == request.request_id;
-  if (!invoked) return routes_.answer(std::move(request));
+  // What has been sent as it came is not there to be sent again.
+  if (!invoked || choose_reply_form(request) != ReplyForm::kPlain) return routes_.answer(std::move(request));
   const std::string id = request.request_id;
   return invocations_.answer_once(id, [&] { return routes_.answer(std::move(request)); });
 }

@@ -29,6 +29,7 @@ class FunctionsHost : public HttpHandler {
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override;
   HttpReply answer(HttpRequest request) override;
+  HttpReply refuse_busy(const HttpRequest& head) override { return routes_.refuse_busy(head); }
   void on_refused(const HttpRequest& request, const HttpReply& reply) override;
 
  private:

@@ -185,13 +185,15 @@ class HttpServer::Listener : public httplib::Server {
 
  private:
   static constexpr Millis kAcceptPause{10};
+  static constexpr std::size_t kLingering = 256;  // connections above the limit that may take their time to go
 
   bool process_and_close_socket(socket_t socket) override {
     const std::size_t open = ++connections_;
     try {
-      HttpConnection connection(UniqueFd(socket), config_, handler_, stop_event_.get());
-      if (open > config_.connections) connection.turn_away();
-      else connection.serve();
+      HttpConnection connection(UniqueFd(socket), config_, handler_, idle_, stop_event_.get());
+      using TurnAway = HttpConnection::TurnAway;
+      if (open <= config_.connections || idle_.end_longest_idle()) connection.serve();
+      else connection.turn_away(open <= config_.connections + kLingering ? TurnAway::kLinger : TurnAway::kAtOnce);
     } catch (const std::exception& exception) {  // no memory for a request: it costs this connection only
       fmt::print(stderr, "http: a connection was given up: {}\n", exception.what());
     }
@@ -201,6 +203,7 @@ class HttpServer::Listener : public httplib::Server {
 
   const HttpConfig config_;
   HttpHandler& handler_;
+  IdleConnections idle_;
   int port_ = -1;
   UniqueFd own_;         // the listening socket, a descriptor of our own
   UniqueFd stop_event_;  // readable from stop() on

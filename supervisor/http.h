@@ -14,8 +14,26 @@
 #include "common/limits.h"
 #include "common/result.h"
 #include "common/units.h"
+#include "supervisor/held_bytes.h"
 
 namespace coderunner {
+
+struct HttpReply;
+
+// The way to answer piece by piece while the handler runs, instead of with what it returns. Not to be used by two
+// threads at once.
+class HttpStream {
+ public:
+  virtual ~HttpStream() = default;
+  // Status and fields; `head.body` means nothing. From here on what the handler returns is not sent.
+  virtual void begin(const HttpReply& head) = 0;
+  virtual void add(std::string_view piece) = 0;  // holds it; never waits
+  // The answer is whole. A handler that returns without it has the connection closed, so that the client can tell.
+  virtual void end() = 0;
+  [[nodiscard]] virtual bool wants_write() const = 0;  // something is held that the client has not taken
+  virtual bool flush() = 0;                            // writes what the client takes now; false: it has gone
+  [[nodiscard]] virtual Bytes taken() const = 0;       // by the client since begin()
+};
 
 struct HttpRequest {
   std::string method;  // "GET"; case-sensitive (RFC 9110 section 9.1)
@@ -26,6 +44,8 @@ struct HttpRequest {
   std::string request_id;  // of HttpConfig::id_headers, else fresh
   std::string peer_ip;     // of the socket: "127.0.0.1", "::1"; an IPv4-mapped address as IPv4
   int client_fd = -1;      // the client's socket, to notice its hang-up; borrowed, not to be read or written
+  HeldBytes::Share* held = nullptr;  // what it counts for while it is held, borrowed like `stream`
+  HttpStream* stream = nullptr;  // borrowed, for as long as the handler runs; nullptr: there is none
   Clock::time_point arrived{};  // when the head was complete
 
   // The first one of that name, any case; nullopt when there is none.
@@ -52,6 +72,8 @@ class HttpHandler {
   // Before the body is read: a reply refuses the request (404, 405); nullopt lets its body come.
   virtual std::optional<HttpReply> refuse(const HttpRequest& head) = 0;
   virtual HttpReply answer(HttpRequest request) = 0;
+  // There is no memory for the body now: 429.
+  virtual HttpReply refuse_busy(const HttpRequest& head) = 0;
   // Told of each refusal by the server itself and by refuse(), and of answer() throwing, for the audit log. `request`
   // holds what is known: never a body; of one that could not be parsed only peer_ip and request_id.
   virtual void on_refused(const HttpRequest& request, const HttpReply& reply) = 0;
@@ -73,6 +95,7 @@ struct HttpConfig {
   Bytes body_bytes = Limits{}.body_bytes;
   std::size_t connections = kMaxConnections;
   std::vector<std::string> id_headers = {"X-Request-Id"};  // whose well-formed value is the request id, best first
+  HeldBytes* held = nullptr;  // what the bodies of requests count against; nullptr: nothing. Outlives the server
   HttpTimes times{};
 };
 

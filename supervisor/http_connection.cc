@@ -14,33 +14,19 @@
 #include <chrono>
 #include <exception>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "common/sys.h"
+#include "supervisor/http_stream.h"
 
 namespace coderunner {
 namespace {
 
 constexpr std::size_t kReadBytes = 64 * kKiB;
+// A thousand connections wait for their next request: each with little.
+constexpr std::size_t kReadHeadBytes = 4 * kKiB;
 // Up to here head and body leave in one write; above it a second write costs nothing beside the copy.
 constexpr std::size_t kCoalescedBytes = 64 * kKiB;
-
-std::string_view reason_phrase(int status) {
-  struct Row {
-    int status;
-    std::string_view phrase;
-  };
-  constexpr auto kRows = std::to_array<Row>({
-      {200, "OK"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-      {405, "Method Not Allowed"}, {408, "Request Timeout"}, {411, "Length Required"}, {413, "Content Too Large"},
-      {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
-      {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-      {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
-  });
-  const auto* row = std::ranges::find(kRows, status, &Row::status);
-  return row == kRows.end() ? std::string_view("Status") : row->phrase;
-}
 
 std::string read_peer_ip(int socket) {
   sockaddr_storage address{};
@@ -80,10 +66,6 @@ std::string choose_request_id(const HttpRequest& request, const std::vector<std:
   return make_request_id();
 }
 
-bool has_header(const HttpReply& reply, std::string_view name) {
-  return std::ranges::any_of(reply.headers, [&](const auto& header) { return header.first == name; });
-}
-
 HttpReply make_reply(const HttpError& error) { return make_error_reply(error.status, error.message); }
 
 HttpError slow_client(std::string_view what, Millis allowed) {
@@ -93,8 +75,9 @@ HttpError slow_client(std::string_view what, Millis allowed) {
 
 }  // namespace
 
-HttpConnection::HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHandler& handler, int stop_fd)
-    : socket_(std::move(socket)), config_(config), handler_(handler), stop_fd_(stop_fd) {
+HttpConnection::HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHandler& handler, IdleConnections& idle,
+                               int stop_fd)
+    : socket_(std::move(socket)), config_(config), handler_(handler), idle_(idle), stop_fd_(stop_fd) {
   peer_ip_ = read_peer_ip(socket_.get());
   // Answers leave at once instead of waiting for the client's delayed acknowledgement (tcp(7), TCP_NODELAY).
   const int on = 1;
@@ -107,10 +90,11 @@ void HttpConnection::serve() {
   }
 }
 
-void HttpConnection::turn_away() {
+void HttpConnection::turn_away(TurnAway how) {
   HttpReply reply = make_error_reply(503, fmt::format("too many connections: at most {}", config_.connections));
   reply.headers.emplace_back("Retry-After", "1");
-  if (socket_.valid()) send_reply(unparsed_request(), reply, After::kClose);
+  if (!socket_.valid() || !send_reply(unparsed_request(), reply, AfterReply::kClose)) return;
+  if (how == TurnAway::kLinger) close_after_lingering();
 }
 
 bool HttpConnection::serve_one() {
@@ -135,7 +119,7 @@ bool HttpConnection::answer(ParsedHead head) {
     if (head.framing != BodyFraming::kNone) return refuse_and_close(request, *refusal);
     handler_.on_refused(request, *refusal);
     const bool keep = head.keep_alive && !stopping();
-    return send_reply(request, *refusal, keep ? After::kKeepAlive : After::kClose) && keep;
+    return send_reply(request, *refusal, keep ? AfterReply::kKeepAlive : AfterReply::kClose) && keep;
   }
   if (head.framing == BodyFraming::kNone && request.method == "POST") {
     return refuse_and_close(request, make_error_reply(411, "Content-Length is required"));
@@ -144,12 +128,26 @@ bool HttpConnection::answer(ParsedHead head) {
     return refuse_and_close(
         request, make_error_reply(413, fmt::format("body too large: at most {} bytes", config_.body_bytes)));
   }
+  if (config_.held != nullptr && !config_.held->has_room(head.content_length)) {
+    return refuse_and_close(request, handler_.refuse_busy(request));
+  }
+  HeldBytes::Share held(config_.held);
   std::string body;
-  const auto arrival = read_body(head, body);
+  const auto arrival = read_body(head, held, body);
   if (!arrival) return refuse_and_close(request, make_reply(arrival.error()));
+  if (*arrival == Arrival::kNoRoom) {
+    std::string().swap(body);
+    held.shrink_to(0);
+    return refuse_and_close(request, handler_.refuse_busy(request));
+  }
   if (*arrival != Arrival::kBytes) return false;
+  ConnectionStream stream(socket_.get(), request.request_id,
+                          head.http_1_0 ? StreamFraming::kUntilClose : StreamFraming::kChunked,
+                          head.keep_alive && !stopping() ? AfterReply::kKeepAlive : AfterReply::kClose);
   const HttpRequest outline = request;  // for the answer, once the request has been given away
   request.body = std::move(body);
+  request.held = &held;
+  request.stream = &stream;
   HttpReply reply;
   try {
     reply = handler_.answer(std::move(request));
@@ -159,10 +157,12 @@ bool HttpConnection::answer(ParsedHead head) {
     handler_.on_refused(outline, reply);
   }
   const bool keep = head.keep_alive && !stopping();
-  return send_reply(outline, reply, keep ? After::kKeepAlive : After::kClose) && keep;
+  if (stream.begun()) return stream.ended() && send_all(stream.unsent()) && keep && !head.http_1_0;
+  return send_reply(outline, reply, keep ? AfterReply::kKeepAlive : AfterReply::kClose) && keep;
 }
 
-HttpConnection::Arrival HttpConnection::read_more(Deadline deadline) {
+HttpConnection::Arrival HttpConnection::read_more(Deadline deadline, Piece piece) {
+  const std::size_t most = piece == Piece::kHead ? kReadHeadBytes : kReadBytes;
   const std::size_t had = buffer_.size();
   for (;;) {
     std::array<pollfd, 2> entries{{{socket_.get(), POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
@@ -170,8 +170,8 @@ HttpConnection::Arrival HttpConnection::read_more(Deadline deadline) {
     if (!ready) return Arrival::kClosed;
     if (entries[1].revents != 0) return Arrival::kStopping;
     if (*ready == 0) return Arrival::kTimedOut;
-    buffer_.resize(had + kReadBytes);
-    const auto count = sys::read_some(socket_.get(), {buffer_.data() + had, kReadBytes});
+    buffer_.resize(had + most);
+    const auto count = sys::read_some(socket_.get(), {buffer_.data() + had, most});
     buffer_.resize(had + (count && *count ? **count : 0));
     if (!count) return Arrival::kClosed;  // a reset
     if (*count) return **count == 0 ? Arrival::kClosed : Arrival::kBytes;
@@ -181,9 +181,11 @@ HttpConnection::Arrival HttpConnection::read_more(Deadline deadline) {
 HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_bytes) {
   if (buffer_.empty()) {
     // Whoever is silent between requests is left without an answer: there is no request to answer.
-    if (const Arrival first = read_more(Deadline::in(config_.times.idle)); first != Arrival::kBytes) {
-      return first == Arrival::kTimedOut ? Arrival::kClosed : first;
-    }
+    std::string().swap(buffer_);
+    IdleConnections::Stay stay(idle_, socket_.get());
+    const Arrival first = read_more(Deadline::in(config_.times.idle), Piece::kHead);
+    if (first != Arrival::kBytes) return first == Arrival::kTimedOut ? Arrival::kClosed : first;
+    if (!stay.leave()) return Arrival::kClosed;  // its place was needed
   }
   const Deadline deadline = Deadline::in(config_.times.head);
   std::size_t scanned = 0;
@@ -192,17 +194,19 @@ HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_
     while (scanned == 0 && buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
     if (scanned > 0 || buffer_ != "\r") head_bytes = TRY(find_head_end(buffer_, scanned));
     if (head_bytes > 0) return Arrival::kBytes;
-    const Arrival more = read_more(deadline);
+    const Arrival more = read_more(deadline, Piece::kHead);
     if (more == Arrival::kTimedOut) return std::unexpected(slow_client("the request's header", config_.times.head));
     if (more != Arrival::kBytes) return more;
   }
 }
 
-HttpResult<HttpConnection::Arrival> HttpConnection::read_body(const ParsedHead& head, std::string& body) {
+HttpResult<HttpConnection::Arrival> HttpConnection::read_body(const ParsedHead& head, HeldBytes::Share& held,
+                                                              std::string& body) {
   if (head.framing == BodyFraming::kNone) return Arrival::kBytes;
   // A client that has begun to send does not wait for the permission (RFC 9110 section 10.1.1).
   if (head.expects_continue && buffer_.empty() && !send_all("HTTP/1.1 100 Continue\r\n\r\n")) return Arrival::kClosed;
 
+  body.reserve(head.content_length);  // address space: memory comes with the bytes
   ChunkedDecoder chunks(config_.body_bytes);
   const auto start = Clock::now();
   for (Bytes moved = 0;;) {
@@ -215,10 +219,11 @@ HttpResult<HttpConnection::Arrival> HttpConnection::read_body(const ParsedHead& 
     }
     moved += used;
     buffer_.erase(0, used);
+    if (!held.grow_to(body.size())) return Arrival::kNoRoom;
     if (head.framing == BodyFraming::kChunked ? chunks.finished() : body.size() == head.content_length) {
       return Arrival::kBytes;
     }
-    const Arrival more = read_more(progress_deadline(config_.times.body, start, moved));
+    const Arrival more = read_more(progress_deadline(config_.times.body, start, moved), Piece::kBody);
     if (more == Arrival::kTimedOut) return std::unexpected(slow_client("the body", config_.times.body));
     if (more != Arrival::kBytes) return more;
   }
@@ -229,16 +234,9 @@ Deadline HttpConnection::progress_deadline(Millis base, Clock::time_point start,
   return Deadline::in(base + earned - std::chrono::duration_cast<Millis>(since(start)));
 }
 
-bool HttpConnection::send_reply(const HttpRequest& request, const HttpReply& reply, After after) {
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", reply.status,
-                                reason_phrase(reply.status), fmt::gmtime(std::chrono::system_clock::now()));
-  fmt::format_to(std::back_inserter(out), "Content-Type: {}\r\nContent-Length: {}\r\nX-Request-Id: {}\r\n",
-                 reply.content_type, reply.body.size(), request.request_id);
-  if (!has_header(reply, "Server-Timing")) {
-    out += "Server-Timing: queue;dur=0.0, setup;dur=0.0, run;dur=0.0, collect;dur=0.0\r\n";
-  }
-  for (const auto& [name, value] : reply.headers) fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
-  out += after == After::kClose ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n";
+bool HttpConnection::send_reply(const HttpRequest& request, const HttpReply& reply, AfterReply after) {
+  const std::string length = fmt::format("Content-Length: {}\r\n", reply.body.size());
+  std::string out = format_reply_head(request.request_id, reply, length, after);
   if (request.method == "HEAD") return send_all(out);
   if (reply.body.size() > kCoalescedBytes) return send_all(out) && send_all(reply.body);
   return send_all(out += reply.body);
@@ -262,7 +260,7 @@ bool HttpConnection::send_all(std::string_view bytes) {
 
 bool HttpConnection::refuse_and_close(const HttpRequest& request, const HttpReply& reply) {
   handler_.on_refused(request, reply);
-  if (send_reply(request, reply, After::kClose)) close_after_lingering();
+  if (send_reply(request, reply, AfterReply::kClose)) close_after_lingering();
   return false;
 }
 
@@ -272,7 +270,7 @@ void HttpConnection::close_after_lingering() {
   // Many clients read no answer before they have sent their whole body, so up to twice the largest one is let pass.
   for (Bytes dropped = 0; dropped < 2 * config_.body_bytes; dropped += buffer_.size()) {
     buffer_.clear();
-    if (read_more(deadline) != Arrival::kBytes) break;
+    if (read_more(deadline, Piece::kBody) != Arrival::kBytes) break;
   }
 }
 

@@ -1,6 +1,6 @@
 // Role: one client's connection from its first byte to its last: reads requests, bounds their time and size, answers.
 // Callers: http.cc, one thread a connection.
-// Law: every answer leaves through send_reply, which adds what each one carries (X-Request-Id, Server-Timing, Date).
+// Law: every answer leaves through send_reply or a ConnectionStream; both get its head from http_reply_head.h.
 // What a client sends before it may (a second request, say) waits in buffer_.
 #pragma once
 
@@ -9,34 +9,37 @@
 #include "common/unique_fd.h"
 #include "supervisor/http.h"
 #include "supervisor/http_head.h"
+#include "supervisor/http_reply_head.h"
+#include "supervisor/idle_connections.h"
 
 namespace coderunner {
 
 class HttpConnection {
  public:
   // `stop_fd` becomes readable when no further request is to be read.
-  HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHandler& handler, int stop_fd);
+  HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHandler& handler, IdleConnections& idle, int stop_fd);
 
   // Answers one request after another until either side has enough.
   void serve();
-  // Answers 503 without reading anything.
-  void turn_away();
+  // Answers 503. With kLinger what the client has sent is let pass first, so that it surely sees the answer.
+  enum class TurnAway { kLinger, kAtOnce };
+  void turn_away(TurnAway how);
 
  private:
-  enum class Arrival { kBytes, kClosed, kTimedOut, kStopping };
+  enum class Arrival { kBytes, kClosed, kTimedOut, kStopping, kNoRoom };
 
   bool serve_one();  // false: the connection is over
   bool answer(ParsedHead head);
-  // Appends to buffer_ what has come.
-  Arrival read_more(Deadline deadline);
+  // Appends to buffer_ what has come, kReadBytes at most, or a head's worth.
+  enum class Piece { kHead, kBody };
+  Arrival read_more(Deadline deadline, Piece piece);
   // kBytes: a whole head is in buffer_, of head_bytes. An error is an answer to be given.
   HttpResult<Arrival> read_head(std::size_t& head_bytes);
-  HttpResult<Arrival> read_body(const ParsedHead& head, std::string& body);
+  HttpResult<Arrival> read_body(const ParsedHead& head, HeldBytes::Share& held, std::string& body);
   // A slow client is given up when it stays below the agreed rate.
   [[nodiscard]] Deadline progress_deadline(Millis base, Clock::time_point start, Bytes moved) const;
 
-  enum class After { kKeepAlive, kClose };
-  bool send_reply(const HttpRequest& request, const HttpReply& reply, After after);
+  bool send_reply(const HttpRequest& request, const HttpReply& reply, AfterReply after);
   bool send_all(std::string_view bytes);
   // Answers and ends the connection; always false, for serve_one.
   bool refuse_and_close(const HttpRequest& request, const HttpReply& reply);
@@ -49,6 +52,7 @@ class HttpConnection {
   UniqueFd socket_;
   const HttpConfig& config_;
   HttpHandler& handler_;
+  IdleConnections& idle_;
   int stop_fd_;
   std::string peer_ip_;
   std::string buffer_;

@@ -208,6 +208,7 @@ HttpResult<ParsedHead> parse_head(std::string_view head) {
     if (!equals_ignoring_case(value, "100-continue")) return refuse(417, "Expect: only 100-continue is supported");
     out.expects_continue = true;
   }
+  out.http_1_0 = start.http_1_0;
   out.keep_alive = start.http_1_0 ? lists_option(out.request, "keep-alive") : !lists_option(out.request, "close");
   return out;
 }

@@ -30,6 +30,7 @@ struct ParsedHead {
   BodyFraming framing = BodyFraming::kNone;
   Bytes content_length = 0;
   bool keep_alive = true;
+  bool http_1_0 = false;
   bool expects_continue = false;
 };
 

@@ -51,6 +51,11 @@ class MeteredSink : public JobSink {
   void on_stderr(std::string_view bytes) override;
   void on_artifact(const ArtifactHeader& header) override;
   void on_artifact_data(std::string_view bytes) override;
+  [[nodiscard]] bool wants_write() const override { return inner_.wants_write(); }
+  bool flush() override { return inner_.flush(); }
+  [[nodiscard]] Bytes taken() const override { return inner_.taken(); }
+  [[nodiscard]] Deadline silent_until() const override { return inner_.silent_until(); }
+  void on_silence() override { inner_.on_silence(); }
 
  private:
   JobSink& inner_;
@@ -63,6 +68,7 @@ class MeteredHandler : public HttpHandler {
   MeteredHandler(HttpHandler& inner, Metrics& metrics) : inner_(inner), metrics_(metrics) {}
   std::optional<HttpReply> refuse(const HttpRequest& head) override { return inner_.refuse(head); }
   HttpReply answer(HttpRequest request) override;
+  HttpReply refuse_busy(const HttpRequest& head) override { return inner_.refuse_busy(head); }
   void on_refused(const HttpRequest& request, const HttpReply& reply) override;
 
  private:

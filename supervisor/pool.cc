@@ -16,6 +16,7 @@ namespace coderunner {
 
 namespace {
 
+constexpr int kLeaseWeight = 8;  // the last few dozen jobs make up nearly all of the average
 constexpr const char* kLeakReason = "a job left something behind";
 
 }  // namespace
@@ -88,6 +89,7 @@ void Pool::State::make_ready(std::size_t index) {
 Lease Pool::State::lend(std::size_t index) {
   Slot& slot = slots[index];
   slot.state = SlotState::kBusy;
+  slot.lent = Clock::now();
   ++leases;
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, slot.channel.fd(), nullptr);
   return Lease(pool, index, slot.generation, std::move(slot.channel));
@@ -102,6 +104,8 @@ void Pool::State::give_back(std::size_t index, std::uint64_t generation, bool fi
     if (finished) hear_last_words(channel);
     return;
   }
+  const Micros took = since(slot.lent);
+  usual_lease = usual_lease ? *usual_lease + (took - *usual_lease) / kLeaseWeight : took;
   if (!finished) return condemn(slot, "its job did not come to an end");
   slot.state = SlotState::kResetting;
   slot.due = Deadline::in(config.timings.reset_limit);
@@ -190,7 +194,15 @@ Result<Lease> Pool::borrow(Bytes held, int client_fd) {
   if (auto answer = ticket.take_answer()) return std::move(*answer);
   state.queue.remove(ticket);
   if (!rung) return std::unexpected(rung.error());
-  return fail(Fault::kClient, "client went away");
+  return fail(Fault::kClient, "cancelled: the client went away");
+}
+
+std::chrono::seconds Pool::estimate_wait() const {
+  const State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  const auto ahead = static_cast<std::int64_t>(state.queue.size()) + 1;
+  const Micros wait = state.usual_lease.value_or(Micros(0)) * ahead / static_cast<std::int64_t>(state.slots.size());
+  return std::clamp(std::chrono::ceil<std::chrono::seconds>(wait), std::chrono::seconds(1), kLongestWait);
 }
 
 PoolHealth Pool::health() const {

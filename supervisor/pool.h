@@ -92,6 +92,11 @@ class Pool {
   // Errors: kBusy (queue full by count or bytes), kUnavailable (draining, or every birth fails), kClient (peer gone).
   Result<Lease> borrow(Bytes held, int client_fd);
 
+  // When another try is likely to find room: those who wait, times what a job has taken lately, over the workers.
+  // From 1 s to kLongestWait.
+  [[nodiscard]] std::chrono::seconds estimate_wait() const;
+  static constexpr std::chrono::seconds kLongestWait{300};
+
   [[nodiscard]] PoolHealth health() const;
   // True once a worker is ready or at work, or false with the reason in health().trouble when every birth fails or
   // `deadline` passes.

@@ -26,6 +26,7 @@ struct Slot {
   bool was_ready = false;            // since its birth
   std::uint64_t ready_serial = 0;    // the higher, the later it became ready
   Deadline due = Deadline::never();  // for its Ready, while starting and resetting
+  Clock::time_point lent{};          // while busy
   std::string trouble;               // why it was condemned, or its own last words
   Child child;
   Channel channel;  // not while busy
@@ -82,6 +83,7 @@ struct Pool::State {
   BackOff back_off;
   std::uint64_t ready_serial = 0, births = 0, leaks = 0;
   std::size_t leases = 0;
+  std::optional<Micros> usual_lease;  // moving average
   bool draining = false, stopping = false;
   std::optional<ReadyReport> report;
   std::string trouble;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "common/text.h"
+#include "supervisor/output_text.h"
 
 namespace coderunner {
 namespace {
@@ -27,49 +28,22 @@ std::string_view limit_json(LimitName limit) {
 
 double to_ms(std::uint64_t micros) { return static_cast<double>(micros) / 1000; }
 
-// Kept bytes -> text. A character that our cut has split is dropped; one that the script left incomplete gets its
-// U+FFFD. Behind the cut there may be more: the stack of a script that timed out.
 std::string decode_output(std::string_view kept, bool truncated, Bytes limit) {
-  if (!truncated) return decode_utf8_replace(kept);
-  const std::string_view before_cut = kept.substr(0, limit);
-  return decode_utf8_replace(drop_incomplete_utf8(before_cut)) + decode_utf8_replace(kept.substr(before_cut.size()));
+  OutputDecoder decoder(limit);
+  std::string text = decoder.feed(kept);
+  return text += decoder.finish(truncated);
 }
 
-struct OutputText {
-  std::string out, err;
-  bool out_truncated = false, err_truncated = false;
-};
-
-OutputText render_output(const ExitReport& report, const CollectingSink& output, const Limits& limits) {
-  OutputText text;
-  text.out_truncated = report.stdout_bytes > limits.stdout_bytes;
-  text.err_truncated = report.stderr_bytes > limits.stderr_bytes;
-  text.out = decode_output(output.stdout_bytes(), text.out_truncated, limits.stdout_bytes);
-  text.err = decode_output(output.stderr_bytes(), text.err_truncated, limits.stderr_bytes);
-  // By verdict, not by exit code: a script may exit with 124 or 137 of its own will.
-  if (report.verdict == Verdict::kTimeout) text.err += "\n[Error: Script timed out]";
-  if (report.verdict == Verdict::kOutOfMemory) text.err += "\n[Error: Out of memory]";
-  if (report.verdict == Verdict::kInternalError) {
-    text.err += "[Internal execution error] " + decode_utf8_replace(report.reason);
-  }
-  if (text.out_truncated) text.err += fmt::format("\n[Truncated: stdout exceeded {} bytes]", limits.stdout_bytes);
-  if (text.err_truncated) text.err += fmt::format("\n[Truncated: stderr exceeded {} bytes]", limits.stderr_bytes);
-  return text;
-}
-
-// Text where it is text, else base64.
-void append_file(std::string& out, std::string_view content) {
-  if (content.find('\0') == content.npos && is_utf8(content)) return append_json_quoted(out, content);
-  out += R"({"content":")";
-  out += encode_base64(content);
-  out += R"(","encoding":"base64"})";
+// Not skipped, and not cut off by the loss of its worker.
+bool is_whole(const Artifact& artifact) {
+  return artifact.header.skipped.empty() && artifact.content.size() == artifact.header.bytes;
 }
 
 void append_artifacts(std::string& out, const std::vector<Artifact>& artifacts) {
   out += '{';
   const char* separator = "";
   for (const Artifact& artifact : artifacts) {
-    if (!artifact.header.skipped.empty()) continue;
+    if (!is_whole(artifact)) continue;
     out += separator;
     separator = ",";
     append_json_quoted(out, decode_utf8_replace(artifact.header.name));
@@ -85,10 +59,9 @@ std::string exception_json(const std::optional<ExceptionInfo>& exception) {
                      quote(exception->message), quote(exception->file), exception->line, quote(exception->source));
 }
 
-std::string skipped_json(const std::vector<Artifact>& artifacts) {
+std::string skipped_json(const std::vector<ArtifactHeader>& skipped) {
   std::vector<std::string> rows;
-  for (const auto& [header, content] : artifacts) {
-    if (header.skipped.empty()) continue;
+  for (const ArtifactHeader& header : skipped) {
     rows.push_back(fmt::format(R"({{"name":{},"bytes":{},"reason":{}}})", quote(header.name), header.bytes,
                                quote(header.skipped)));
   }
@@ -101,27 +74,12 @@ std::string denied_json(const std::vector<std::string>& denied) {
   return fmt::format("[{}]", fmt::join(rows, ","));
 }
 
-// The `run` member, for who asked for detail.
-std::string run_json(const RunFacts& facts, const OutputText& text, const CollectingSink& output,
-                     const Limits& limits) {
-  const ExitReport& report = facts.report;
-  std::string out = fmt::format(R"({{"verdict":"{}","signal":{},"limit":{},"exception":{})",
-                                verdict_name(report.verdict),
-                                report.signal == 0 ? "null" : fmt::to_string(report.signal), limit_json(report.limit),
-                                exception_json(report.exception));
-  const auto end = std::back_inserter(out);
-  fmt::format_to(end, R"(,"truncated":{{"stdout":{},"stderr":{}}},"stdout_bytes":{},"stderr_bytes":{})",
-                 text.out_truncated, text.err_truncated, report.stdout_bytes, report.stderr_bytes);
-  fmt::format_to(end, R"(,"artifacts_skipped":{},"denied":{})", skipped_json(output.artifacts()),
-                 denied_json(report.denied));
-  fmt::format_to(end, R"(,"usage":{{"queue_ms":{:.1f},"setup_ms":{:.1f},"run_ms":{:.1f},"collect_ms":{:.1f})",
-                 to_ms(static_cast<std::uint64_t>(facts.queue.count())), to_ms(report.setup_us), to_ms(report.run_us),
-                 to_ms(report.collect_us));
-  fmt::format_to(end, R"(,"cpu_ms":{:.1f},"peak_memory_bytes":{}}})", to_ms(report.cpu_us), report.peak_memory_bytes);
-  fmt::format_to(end, R"(,"limits":{{"timeout_s":{},"memory_bytes":{}}},"runner":"{}","sandbox":"{}"}})",
-                 facts.timeout_ms / 1000, limits.memory_bytes, report.warm ? "warm" : "fresh",
-                 facts.sandbox == SandboxLevel::kFull ? "full" : "reduced");
-  return out;
+std::vector<ArtifactHeader> skipped_of(const CollectingSink& output) {
+  std::vector<ArtifactHeader> skipped;
+  for (const Artifact& artifact : output.artifacts()) {
+    if (!artifact.header.skipped.empty()) skipped.push_back(artifact.header);
+  }
+  return skipped;
 }
 
 struct FaultRow {
@@ -161,8 +119,37 @@ void CollectingSink::on_stderr(std::string_view bytes) { stderr_ += bytes; }
 void CollectingSink::on_artifact(const ArtifactHeader& header) { artifacts_.push_back({header, {}}); }
 void CollectingSink::on_artifact_data(std::string_view bytes) { artifacts_.back().content += bytes; }
 
+void append_file(std::string& out, std::string_view content) {
+  if (content.find('\0') == content.npos && is_utf8(content)) return append_json_quoted(out, content);
+  out += R"({"content":")";
+  out += encode_base64(content);
+  out += R"(","encoding":"base64"})";
+}
+
+std::string format_run(const RunFacts& facts, const std::vector<ArtifactHeader>& skipped, const Limits& limits) {
+  const ExitReport& report = facts.report;
+  const Truncation truncated = find_truncation(report, limits);
+  std::string out = fmt::format(R"({{"verdict":"{}","signal":{},"limit":{},"exception":{})",
+                                verdict_name(report.verdict),
+                                report.signal == 0 ? "null" : fmt::to_string(report.signal), limit_json(report.limit),
+                                exception_json(report.exception));
+  const auto end = std::back_inserter(out);
+  fmt::format_to(end, R"(,"truncated":{{"stdout":{},"stderr":{}}},"stdout_bytes":{},"stderr_bytes":{})",
+                 truncated.out, truncated.err, report.stdout_bytes, report.stderr_bytes);
+  fmt::format_to(end, R"(,"artifacts_skipped":{},"denied":{})", skipped_json(skipped),
+                 denied_json(report.denied));
+  fmt::format_to(end, R"(,"usage":{{"queue_ms":{:.1f},"setup_ms":{:.1f},"run_ms":{:.1f},"collect_ms":{:.1f})",
+                 to_ms(static_cast<std::uint64_t>(facts.queue.count())), to_ms(report.setup_us), to_ms(report.run_us),
+                 to_ms(report.collect_us));
+  fmt::format_to(end, R"(,"cpu_ms":{:.1f},"peak_memory_bytes":{}}})", to_ms(report.cpu_us), report.peak_memory_bytes);
+  fmt::format_to(end, R"(,"limits":{{"timeout_s":{},"memory_bytes":{}}},"runner":"{}","sandbox":"{}"}})",
+                 facts.timeout_ms / 1000, limits.memory_bytes, report.warm ? "warm" : "fresh",
+                 facts.sandbox == SandboxLevel::kFull ? "full" : "reduced");
+  return out;
+}
+
 HttpReply make_run_reply(const RunFacts& facts, const CollectingSink& output, const Limits& limits) {
-  const OutputText text = render_output(facts.report, output, limits);
+  const Truncation truncated = find_truncation(facts.report, limits);
   const bool refused = facts.report.artifacts_refused;
   HttpReply reply;
   reply.status = refused ? 500 : 200;
@@ -173,28 +160,29 @@ HttpReply make_run_reply(const RunFacts& facts, const CollectingSink& output, co
   std::string& body = reply.body;
   body = "{";
   if (refused) {
-    body += fmt::format(R"("error":"Total artifacts too large: exceeds {} bytes.",)", limits.artifacts_bytes);
+    body += fmt::format(R"("error":"{}",)", format_artifacts_refusal(limits));
   }
   body += fmt::format(R"("exit_code":{},"stdout":)", facts.report.exit_code);
-  append_json_quoted(body, text.out);
+  append_json_quoted(body, decode_output(output.stdout_bytes(), truncated.out, limits.stdout_bytes));
   body += R"(,"stderr":)";
-  append_json_quoted(body, text.err);
+  append_json_quoted(body, decode_output(output.stderr_bytes(), truncated.err, limits.stderr_bytes) +
+                               format_notes(facts.report, limits));
   if (!refused) {
     body += R"(,"artifacts":)";
     append_artifacts(body, output.artifacts());
   }
-  if (facts.detail) body += R"(,"run":)" + run_json(facts, text, output, limits);
+  if (facts.detail) body += R"(,"run":)" + format_run(facts, skipped_of(output), limits);
   body += '}';
   return reply;
 }
 
-ExitReport make_lost_report(const Error& error, const CollectingSink& output) {
+ExitReport make_lost_report(const Error& error, OutputBytes output) {
   ExitReport report;
   report.exit_code = -1;
   report.verdict = Verdict::kInternalError;
   report.reason = error.message;
-  report.stdout_bytes = output.stdout_bytes().size();
-  report.stderr_bytes = output.stderr_bytes().size();
+  report.stdout_bytes = output.out;
+  report.stderr_bytes = output.err;
   return report;
 }
 
@@ -212,10 +200,11 @@ std::string_view verdict_name(Verdict verdict) {
 
 int status_of(Fault fault) { return row_of(fault).status; }
 
-HttpReply make_error_reply(const Error& error) {
+HttpReply make_error_reply(const Error& error, std::optional<std::chrono::seconds> retry_after) {
   const FaultRow& row = row_of(error.fault);
   HttpReply reply = make_error_reply(row.status, error.message);
-  if (!row.header.empty()) reply.headers.emplace_back(row.header, row.value);
+  if (row.header.empty()) return reply;
+  reply.headers.emplace_back(row.header, retry_after ? fmt::to_string(retry_after->count()) : std::string(row.value));
   return reply;
 }
 

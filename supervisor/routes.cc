@@ -18,8 +18,8 @@ bool serves(const Route& route, std::string_view method) {
 
 }  // namespace
 
-Routes::Routes(std::vector<Route> table, OnRefused on_refused)
-    : table_(std::move(table)), on_refused_(std::move(on_refused)) {}
+Routes::Routes(std::vector<Route> table, OnRefused on_refused, Busy busy)
+    : table_(std::move(table)), on_refused_(std::move(on_refused)), busy_(std::move(busy)) {}
 
 std::optional<HttpReply> Routes::refuse(const HttpRequest& head) {
   if (find(head)) return std::nullopt;
@@ -41,6 +41,8 @@ HttpReply Routes::answer(HttpRequest request) {
   assert(route != nullptr);  // refuse() has let it through
   return route->answer(std::move(request));
 }
+
+HttpReply Routes::refuse_busy(const HttpRequest&) { return busy_(); }
 
 void Routes::on_refused(const HttpRequest& request, const HttpReply& reply) { on_refused_(request, reply); }
 

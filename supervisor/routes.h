@@ -20,16 +20,19 @@ struct Route {
 class Routes : public HttpHandler {
  public:
   using OnRefused = std::function<void(const HttpRequest&, const HttpReply&)>;
-  Routes(std::vector<Route> table, OnRefused on_refused);
+  using Busy = std::function<HttpReply()>;  // when there is no room for another body
+  Routes(std::vector<Route> table, OnRefused on_refused, Busy busy);
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override;
   HttpReply answer(HttpRequest request) override;
+  HttpReply refuse_busy(const HttpRequest& head) override;
   void on_refused(const HttpRequest& request, const HttpReply& reply) override;
 
  private:
   [[nodiscard]] const Route* find(const HttpRequest& request) const;
   const std::vector<Route> table_;
   const OnRefused on_refused_;
+  const Busy busy_;
 };
 
 }  // namespace coderunner

@@ -16,6 +16,7 @@
 #include "supervisor/artifact_writer.h"
 #include "supervisor/dispatch.h"
 #include "supervisor/launch.h"
+#include "supervisor/output_text.h"
 #include "supervisor/rules.h"
 #include "supervisor/signals.h"
 
@@ -84,21 +85,10 @@ class CommandSink : public JobSink {
   bool writing_ = false, writer_failed_ = false;
 };
 
-// The notes of the contract's table of exit codes.
+// What a client would find at the end of `stderr`, and in `error`.
 void print_notes(const ExitReport& report, const Limits& limits) {
-  std::string notes;
-  if (report.verdict == Verdict::kTimeout) notes += "\n[Error: Script timed out]";
-  if (report.verdict == Verdict::kOutOfMemory) notes += "\n[Error: Out of memory]";
-  if (report.verdict == Verdict::kInternalError) notes += "[Internal execution error] " + report.reason;
-  if (report.artifacts_refused) {
-    notes += fmt::format("\nTotal artifacts too large: exceeds {} bytes.", limits.artifacts_bytes);
-  }
-  if (report.stdout_bytes > limits.stdout_bytes) {
-    notes += fmt::format("\n[Truncated: stdout exceeded {} bytes]", limits.stdout_bytes);
-  }
-  if (report.stderr_bytes > limits.stderr_bytes) {
-    notes += fmt::format("\n[Truncated: stderr exceeded {} bytes]", limits.stderr_bytes);
-  }
+  std::string notes = format_notes(report, limits);
+  if (report.artifacts_refused) notes += "\n" + format_artifacts_refusal(limits);
   if (!notes.empty()) static_cast<void>(sys::write_all(STDERR_FILENO, notes + "\n"));
 }
 

@@ -1,8 +1,12 @@
 // Role: runs one request; see run_route.h.
 #include "supervisor/run_route.h"
 
+#include <optional>
+
+#include "supervisor/accept.h"
 #include "supervisor/dispatch.h"
 #include "supervisor/reply_json.h"
+#include "supervisor/reply_stream.h"
 #include "supervisor/request.h"
 
 namespace coderunner {
@@ -40,6 +44,7 @@ HttpReply RunRoute::answer(HttpRequest http) const {
   auto request = parse_request(request_source(http), config_.limits);
   if (!request) return refuse(AuditEvent::kRejected, record, http, request.error());
   std::string().swap(http.body);  // the request has its own copy, and the wait may be long
+  if (http.held != nullptr) http.held->shrink_to(count_bytes(*request));
 
   record.event = AuditEvent::kStarted;
   record.script = describe_script(*request);
@@ -52,27 +57,39 @@ HttpReply RunRoute::answer(HttpRequest http) const {
 HttpReply RunRoute::run(const HttpRequest& http, const RunRequest& request, AuditRecord record) const {
   const Bytes bytes = count_bytes(request);
   metrics_.count_input(bytes);
-  CollectingSink output;
-  MeteredSink sink(output, metrics_);
+  CollectingSink collected;
+  std::optional<LiveSink> live;
+  if (const ReplyForm form = choose_reply_form(http); form != ReplyForm::kPlain)
+    live.emplace(*http.stream, form, config_.limits);
+  MeteredSink sink(live ? static_cast<JobSink&>(*live) : collected, metrics_);
+  const auto on_lease = [&](Micros queued) {
+    if (http.held != nullptr) http.held->shrink_to(0);  // it waits no more
+    if (live && !live->begun()) live->begin(queued);
+  };
   auto [report, queued] = dispatch_job(pool_, bytes, request, sink,
-                                       {.client_fd = http.client_fd, .drain_now = config_.drain_now});
+                                       {.client_fd = http.client_fd, .drain_now = config_.drain_now}, on_lease);
   metrics_.count_queue_time(queued);
   if (!report) {
     switch (report.error().fault) {
       case Fault::kClient: return refuse(AuditEvent::kError, record, http, report.error());  // nobody reads the answer
       case Fault::kBusy:
-      case Fault::kUnavailable: return refuse(AuditEvent::kRejected, record, http, report.error());
+      case Fault::kUnavailable:
+        if (live && live->begun()) break;  // the head of the answer is out
+        return refuse(AuditEvent::kRejected, record, http, report.error());
       default: break;
     }
   }
   RunFacts facts{.report = {}, .detail = request.detail, .queue = queued, .timeout_ms = request.job.timeout_ms};
-  facts.report = report ? std::move(*report) : make_lost_report(report.error(), output);
-  if (facts.detail) {
+  facts.report =
+      report ? std::move(*report) : make_lost_report(report.error(), live ? live->bytes() : collected.bytes());
+  if (facts.detail || live) {
     if (const auto ready = pool_.health().report) facts.sandbox = ready->level;
   }
   metrics_.count_run(facts.report);
   log_end(record, http, facts.report);
-  return make_run_reply(facts, output, config_.limits);
+  if (!live) return make_run_reply(facts, collected, config_.limits);
+  live->finish(facts);
+  return {};
 }
 
 HttpReply RunRoute::refuse(AuditEvent event, AuditRecord record, const HttpRequest& http, const Error& error) const {
@@ -81,6 +98,7 @@ HttpReply RunRoute::refuse(AuditEvent event, AuditRecord record, const HttpReque
   record.error = error.message;
   audit_.write(record);
   if (record.script && error.fault == Fault::kClient) metrics_.count_cancelled();  // understood, so its client is gone
+  if (error.fault == Fault::kBusy) return make_error_reply(error, pool_.estimate_wait());
   return make_error_reply(error);
 }
 

@@ -20,6 +20,7 @@
 #include "supervisor/launch.h"
 #include "supervisor/metrics.h"
 #include "supervisor/pages.h"
+#include "supervisor/reply_json.h"
 #include "supervisor/routes.h"
 #include "supervisor/run_route.h"
 #include "supervisor/sandbox_check.h"
@@ -56,9 +57,11 @@ RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bo
           .drain_now = &drain_now};
 }
 
-HttpConfig describe_http(const Settings& settings, bool hosted) {
-  HttpConfig config{
-      .host = settings.listen_host, .port = settings.listen_port, .body_bytes = settings.limits.body_bytes};
+HttpConfig describe_http(const Settings& settings, bool hosted, HeldBytes& held) {
+  HttpConfig config{.host = settings.listen_host,
+                    .port = settings.listen_port,
+                    .body_bytes = settings.limits.body_bytes,
+                    .held = &held};
   if (hosted) config.id_headers.emplace(config.id_headers.begin(), kInvocationIdHeader);
   return config;
 }
@@ -124,13 +127,16 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kRunPath});
   const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
   SandboxBoard board;
+  const Error no_memory{Fault::kBusy, "the requests at hand hold too much memory"};
   Routes routes(list_routes(run_route, pool, board, metrics),
-                [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); });
+                [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); },
+                [&] { return make_error_reply(no_memory, pool.estimate_wait()); });
   MeteredHandler metered(routes, metrics);
   FunctionsHost functions_host(metered);
   const bool hosted = settings.starter != Starter::kOperator;
   HttpHandler& handler = hosted ? static_cast<HttpHandler&>(functions_host) : metered;
-  const auto server = TRY(HttpServer::bind(describe_http(settings, hosted), handler));
+  HeldBytes held(settings.queue_bytes);
+  const auto server = TRY(HttpServer::bind(describe_http(settings, hosted, held), handler));
   const Serving serving(*server);
 
   std::optional<int> signal = TRY(await_first_worker(pool, signals));

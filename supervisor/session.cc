@@ -161,14 +161,14 @@ class Listener {
 class Session {
  public:
   Session(Lease lease, const RunRequest& request, JobSink& sink, const SessionWatch& watch)
-      : lease_(std::move(lease)), watch_(watch), feed_(request), listener_(lease_.limits(), sink),
+      : lease_(std::move(lease)), watch_(watch), sink_(&sink), feed_(request), listener_(lease_.limits(), sink),
         timeout_(Millis{static_cast<std::int64_t>(request.job.timeout_ms)}) {}
 
   Result<ExitReport> run() {
     auto report = converse();
     // A worker that was too slow may be about to begin, so its job is not given away.
     if (!report && report.error().fault == Fault::kWorkerLost && !listener_.started() && !overdue_) {
-      if (client_gone_) return fail(Fault::kClient, "client went away");
+      if (client_gone_) return cancelled_by_client();
       report.error().fault = Fault::kNotStarted;
     }
     return report;
@@ -217,7 +217,7 @@ class Session {
   // Every frame that is there.
   Result<std::optional<ExitReport>> listen() {
     if (early_report_) return std::exchange(early_report_, std::nullopt);
-    for (;;) {
+    while (!sink_waits()) {
       std::optional<Frame> frame = TRY(channel().try_receive());
       if (!frame) return std::nullopt;
       // Once its time is over a job is given the margin anew with each sign of life: a slow client may hold up its
@@ -225,26 +225,66 @@ class Session {
       if (feed_.done() && runs_until_.passed()) deadline_ = Deadline::in(watch_.margin);
       auto report = TRY(listener_.on_frame(*frame));
       if (report) return report;
+      flush_sink();
       if (watch_.client_fd >= 0 || watch_.drain_now != nullptr) look_around();
     }
+    return std::nullopt;
   }
 
   Result<void> wait() {
+    const bool holds_back = sink_waits();
+    if (runs_until_.passed() && !time_over_) {
+      time_over_ = Overtime{Clock::now(), sink_->taken()};
+    }
     std::array<pollfd, 2> entries = {
         pollfd{.fd = channel().fd(), .events = POLLIN, .revents = 0},
         watch_client(client_gone_ ? -1 : watch_.client_fd),
     };
+    if (holds_back) {
+      entries[0] = {.fd = channel().wants_write() ? channel().fd() : -1, .events = 0, .revents = 0};
+      entries[1].events |= POLLOUT;
+    }
     if (channel().wants_write()) entries[0].events |= POLLOUT;
-    const bool drains = watch_.drain_now != nullptr && !cancelled_;
-    const Deadline wake = drains ? deadline_.earlier(Deadline::in(kDrainLook)) : deadline_;
-    TRY(sys::poll(entries, wake));
-    if (hung_up(entries[1])) on_client_gone();
+    TRY(sys::poll(entries, wake_time(holds_back)));
+    if (hung_up(entries[1])) on_client_gone("the client went away");
     look_for_drain();
-    if (entries[0].revents == 0 && deadline_.passed()) {
+    if (holds_back) {
+      take_care_of_reader();
+    } else if (entries[0].revents == 0 && deadline_.passed()) {
       overdue_ = true;
       return broken(feed_.done() ? "the worker did not end its job in time" : "the worker does not take its job");
+    } else if (!client_gone_ && sink_->silent_until().passed()) {
+      sink_->on_silence();
+      flush_sink();
     }
     return {};
+  }
+
+  Deadline wake_time(bool holds_back) const {
+    const bool drains = watch_.drain_now != nullptr && !cancelled_;
+    const Deadline own = !holds_back  ? deadline_.earlier(sink_silence())
+                         : time_over_ ? reading_deadline()
+                                      : runs_until_;
+    return drains ? own.earlier(Deadline::in(kDrainLook)) : own;
+  }
+  Deadline sink_silence() const { return client_gone_ ? Deadline::never() : sink_->silent_until(); }
+
+  // ---- the client as the reader of live output
+
+  bool sink_waits() const { return !client_gone_ && sink_->wants_write(); }
+  void flush_sink() {
+    if (sink_waits() && !sink_->flush()) on_client_gone("the client went away");
+  }
+  // It may make its script wait as long as that may run. After that it has to take what is left, at some pace at least.
+  void take_care_of_reader() {
+    flush_sink();
+    if (!time_over_) return;
+    if (!sink_waits()) deadline_ = Deadline::in(watch_.margin);  // frames may have been waiting all this time
+    else if (reading_deadline().passed()) on_client_gone("the client does not read");
+  }
+  Deadline reading_deadline() const {
+    const Millis earned((sink_->taken() - time_over_->taken) * 1000 / watch_.bytes_per_second);
+    return Deadline::in(watch_.patience + earned - std::chrono::duration_cast<Millis>(since(time_over_->since)));
   }
 
   // Between frames: a job that writes without pause must not keep its client's departure unseen.
@@ -252,7 +292,7 @@ class Session {
     look_for_drain();
     if (client_gone_ || watch_.client_fd < 0 || ++frames_ % 16 != 0) return;
     std::array<pollfd, 1> entries = {watch_client(watch_.client_fd)};
-    if (sys::poll(entries, Deadline::in(Millis{0})) && hung_up(entries[0])) on_client_gone();
+    if (sys::poll(entries, Deadline::in(Millis{0})) && hung_up(entries[0])) on_client_gone("the client went away");
   }
 
   void look_for_drain() {
@@ -260,8 +300,10 @@ class Session {
     cancel(CancelReason::kDrain);
   }
 
-  void on_client_gone() {
+  void on_client_gone(std::string_view why) {
+    if (client_gone_) return;
     client_gone_ = true;
+    gone_why_ = why;
     listener_.go_deaf();
     cancel(CancelReason::kClientGone);
   }
@@ -278,15 +320,25 @@ class Session {
     deadline_ = Deadline::in(watch_.margin);
   }
 
+  // From the end of the job's time on.
+  struct Overtime {
+    Clock::time_point since;
+    Bytes taken;  // by the client until then
+  };
+
   Result<ExitReport> finish(ExitReport report) {
     // A worker that ended the job before it had heard all of it may be anywhere in the conversation: it is replaced.
     if (feed_.done() && !channel().wants_write()) lease_.finished();
-    if (client_gone_) return fail(Fault::kClient, "client went away");
+    if (client_gone_) return cancelled_by_client();
     return report;
+  }
+  std::unexpected<Error> cancelled_by_client() const {
+    return fail(Fault::kClient, fmt::format("cancelled: {}", gone_why_));
   }
 
   Lease lease_;
   const SessionWatch& watch_;
+  JobSink* sink_;
   Feed feed_;
   Listener listener_;
   Millis timeout_;
@@ -295,6 +347,8 @@ class Session {
   std::optional<ExitReport> early_report_;
   CancelReason cancel_reason_ = CancelReason::kClientGone;
   bool client_gone_ = false, cancelled_ = false, overdue_ = false;
+  std::string_view gone_why_;
+  std::optional<Overtime> time_over_;
   std::uint64_t frames_ = 0;
 };
 

@@ -176,7 +176,7 @@ constexpr SettingRow kRows[] = {
     {"listen", "HOST:PORT", "127.0.0.1:7071", kService, "where to answer; port 0 picks a free one", set_listen},
     {"workers", "N", "one a core", kService, "jobs that run at once", set_number<&S::workers, 1, 1024>},
     {"queue", "N", "256", kService, "jobs that may wait", set_number<&S::queue, 0, 100'000>},
-    {"queue-bytes", "SIZE", "256M", kService, "bytes that waiting jobs may hold",
+    {"queue-bytes", "SIZE", "256M", kService, "bytes that requests may hold while they are read or wait",
      set_size<&S::queue_bytes, kMiB, 64 * kGiB>},
     {"grace", "SECONDS", "30", kService, "how long SIGTERM waits for running jobs", set_number<&S::grace_s, 0, 3600>},
 

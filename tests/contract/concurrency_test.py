@@ -108,17 +108,27 @@ class ClientsThatLeave(ServiceTest):
         after()
         peer.close()
 
+    def wait_cancelled(self, before):
+        """Until the audit log tells of one that was cancelled, after its line `before`."""
+        end = eventually(lambda: [line for line in self.service.lines[before:] if line["event"] == "execution_error"],
+                         "the end in the audit log")
+        self.assertEqual([line["error"] for line in end], ["cancelled: the client went away"])
+
     def test_a_running_job_is_cancelled(self):
+        before = len(self.service.lines)
         self.leave(self.service.wait_busy)
         eventually(self.service.idle, "a free worker", 5)
+        self.wait_cancelled(before)
         self.assert_still_serves()
 
     def test_a_waiting_request_leaves_the_queue(self):
         done = threading.Thread(target=lambda: self.service.post({"script": "import time; time.sleep(2)"}))
         done.start()
         self.service.wait_busy()
+        before = len(self.service.lines)
         self.leave(lambda: eventually(lambda: self.service.health()["queue"] == 1, "one that waits"))
         eventually(lambda: self.service.health()["queue"] == 0, "an empty queue", 5)
+        self.wait_cancelled(before)
         done.join()
         eventually(self.service.idle, "an idle service", 5)
 

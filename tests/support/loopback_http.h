@@ -65,6 +65,7 @@ class NotingHandler : public HttpHandler {
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override { return on_head(head); }
   HttpReply answer(HttpRequest request) override { return on_answer(std::move(request)); }
+  HttpReply refuse_busy(const HttpRequest&) override { return make_error_reply(429, "busy"); }
   void on_refused(const HttpRequest& request, const HttpReply& reply) override;
   [[nodiscard]] std::vector<std::string> refusals() const;  // "POST /x 413: body too large…"
 

@@ -5,10 +5,12 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <future>
 #include <stdexcept>
 
 #include "common/sys.h"
+#include "supervisor/idle_connections.h"
 #include "supervisor/routes.h"
 #include "tests/support/loopback_http.h"
 
@@ -262,24 +264,99 @@ TEST_CASE("300 clients are served at once") {
   for (auto& client : clients) CHECK(client.read_reply().status == 200);
 }
 
-TEST_CASE("connections above the limit are answered 503, and room is made when others end") {
+TEST_CASE("above the limit a new connection takes the place of an idle one") {
   NotingHandler handler;
-  LoopbackServer server(handler, {.connections = 1});
-  LoopbackClient first(server.port());
-  REQUIRE(first.send(get("/")));
-  REQUIRE(first.read_reply().status == 200);
-  LoopbackClient second(server.port());
-  const auto refusal = second.read_reply();
-  CHECK(refusal.status == 503);
-  CHECK(refusal.headers.at("Retry-After") == "1");
-  first.close();
-  int status = 503;  // until the server has seen the first one leave
+  LoopbackServer server(handler, {.connections = 2});
+  LoopbackClient first(server.port()), second(server.port());
+  for (LoopbackClient* client : {&first, &second}) {
+    REQUIRE(client->send(get("/")));
+    REQUIRE(client->read_reply().status == 200);
+  }
+  int status = 503;  // until the server sees that the two wait for a request again
   for (int i = 0; i < 10'000 && status != 200; ++i) {
     LoopbackClient next(server.port());
     next.send(get("/"));
     status = next.read_reply().status;
   }
   CHECK(status == 200);
+  int kept = 0;
+  for (LoopbackClient* client : {&first, &second}) {
+    client->send(get("/"));
+    kept += client->read_reply().status == 200 ? 1 : 0;
+  }
+  CHECK(kept == 1);
+}
+
+TEST_CASE("the connection that has been idle longest is ended first, and one that has left never") {
+  std::array<Pipe, 3> pairs = {sys::make_socket_pair().value(), sys::make_socket_pair().value(),
+                               sys::make_socket_pair().value()};
+  const auto ended = [&](std::size_t i) {
+    pollfd entry{pairs[i].write.get(), POLLIN, 0};
+    return sys::poll({&entry, 1}, Deadline::in(Millis(0))).value() == 1;
+  };
+  IdleConnections idle;
+  CHECK_FALSE(idle.end_longest_idle());
+  IdleConnections::Stay first(idle, pairs[0].read.get()), second(idle, pairs[1].read.get()),
+      third(idle, pairs[2].read.get());
+  CHECK(first.leave());
+  CHECK(idle.end_longest_idle());
+  CHECK_FALSE(ended(0));
+  CHECK(ended(1));
+  CHECK_FALSE(ended(2));
+  CHECK_FALSE(second.leave());
+  CHECK(third.leave());
+  CHECK_FALSE(idle.end_longest_idle());
+}
+
+TEST_CASE("above the limit, with none idle, a new connection is answered 503, also when it has sent a request") {
+  NotingHandler handler;
+  std::promise<void> entered, go_on;
+  handler.on_answer = [&](HttpRequest) {
+    entered.set_value();
+    go_on.get_future().wait();
+    return HttpReply{};
+  };
+  LoopbackServer server(handler, {.connections = 1});
+  LoopbackClient busy(server.port());
+  REQUIRE(busy.send(get("/")));
+  entered.get_future().wait();
+  for (const std::string& request : {std::string(), post(std::string(100'000, 'x'))}) {
+    LoopbackClient second(server.port());
+    second.send(request);
+    const auto refusal = second.read_reply();
+    CHECK(refusal.status == 503);
+    CHECK(refusal.headers.at("Retry-After") == "1");
+  }
+  go_on.set_value();
+  CHECK(busy.read_reply().status == 200);
+}
+
+TEST_CASE("bodies that are being read count against their bound together, and what was held is given back") {
+  NotingHandler handler;
+  HeldBytes held(100'000);
+  LoopbackServer server(handler, {.held = &held});
+  const std::string start = "POST /p HTTP/1.1\r\nHost: a\r\n";
+  LoopbackClient reading(server.port());
+  REQUIRE(reading.send(start + "Content-Length: 90000\r\n\r\n" + std::string(80'000, 'x')));
+  while (held.held() < 80'000) std::this_thread::yield();
+
+  LoopbackClient announced(server.port());
+  REQUIRE(announced.send(post(std::string(30'000, 'x'))));
+  CHECK(announced.read_reply().status == 429);
+  LoopbackClient growing(server.port());  // its size is not known before
+  REQUIRE(growing.send(start + "Transfer-Encoding: chunked\r\n\r\n7530\r\n" + std::string(30'000, 'x') + "\r\n"));
+  CHECK(growing.read_reply().status == 429);
+  LoopbackClient small(server.port());
+  REQUIRE(small.send(post("small")));
+  CHECK(small.read_reply().status == 200);
+
+  REQUIRE(reading.send(std::string(10'000, 'x')));
+  CHECK(reading.read_reply().status == 200);
+  while (held.held() > 0) std::this_thread::yield();
+  // Alone, a request may be larger than the bound.
+  LoopbackClient alone(server.port());
+  REQUIRE(alone.send(post(std::string(200'000, 'x'))));
+  CHECK(alone.read_reply().status == 200);
 }
 
 TEST_CASE("a handler can see its client hang up") {
@@ -360,7 +437,8 @@ TEST_CASE("routes: paths, methods and HEAD") {
   Routes routes({{"POST", "/api/run", say("run")}, {"GET", "/api/health", say("health")}, {"GET", "/", say("front")}},
                 [&](const HttpRequest& request, const HttpReply& reply) {
                   refused.push_back(request.method + " " + request.path + " " + std::to_string(reply.status));
-                });
+                },
+                [] { return make_error_reply(429, "busy"); });
   LoopbackServer server(routes);
   struct Row {
     std::string wire;

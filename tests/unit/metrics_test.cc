@@ -98,7 +98,16 @@ struct Recorder : JobSink, HttpHandler {
     reply.mode = "files";
     return reply;
   }
+  HttpReply refuse_busy(const HttpRequest&) override { return make_error_reply(429, "busy"); }
   void on_refused(const HttpRequest& request, const HttpReply&) override { heard += "r" + request.path; }
+  [[nodiscard]] bool wants_write() const override { return true; }
+  bool flush() override {
+    heard += "f";
+    return false;
+  }
+  [[nodiscard]] Bytes taken() const override { return 7; }
+  [[nodiscard]] Deadline silent_until() const override { return Deadline::in(Millis(0)); }
+  void on_silence() override { heard += "s"; }
   std::string heard;
 };
 
@@ -110,7 +119,12 @@ TEST_CASE("a metered sink counts and hands on") {
   sink.on_stderr("345");
   sink.on_artifact({.name = "n", .bytes = 4, .skipped = {}});
   sink.on_artifact_data("6789");
-  CHECK(inner.heard == "o12e345and6789");
+  CHECK(sink.wants_write());
+  CHECK_FALSE(sink.flush());
+  CHECK(sink.taken() == 7);
+  CHECK(sink.silent_until().passed());
+  sink.on_silence();
+  CHECK(inner.heard == "o12e345and6789fs");
   const std::string page = page_of(metrics);
   CHECK(has(page, R"(coderunner_output_bytes_total{kind="stdout"} 2)"));
   CHECK(has(page, R"(coderunner_output_bytes_total{kind="stderr"} 3)"));
@@ -124,6 +138,7 @@ TEST_CASE("a metered handler counts each answer and each refusal once") {
   HttpRequest request;
   request.path = "/a";
   CHECK(handler.refuse(request)->status == 418);  // counted when the server tells of it, below
+  CHECK(handler.refuse_busy(request).status == 429);
   handler.on_refused(request, make_error_reply(418, "no"));
   CHECK(handler.answer(request).status == 201);
   CHECK(inner.heard == "r/a/a");

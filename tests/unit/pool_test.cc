@@ -277,6 +277,24 @@ TEST_CASE("the queue is bounded by count and by bytes") {
   CHECK_FALSE(second.error().has_value());
 }
 
+TEST_CASE("the wait that is told to who finds no room follows from what jobs have taken and how many are ahead") {
+  const WorkerScript script(kServes);
+  Pool pool(script.config());
+  CHECK(pool.estimate_wait() == std::chrono::seconds(1));  // nothing is known yet
+  {
+    const Lease lease = pool.borrow(0, -1).value();
+    std::this_thread::sleep_for(Millis(600));  // what a job takes, at least
+  }
+  std::optional<Lease> lease(pool.borrow(0, -1).value());
+  std::vector<std::unique_ptr<Waiter>> waiters;
+  for (int i = 0; i < 9; ++i) waiters.push_back(std::make_unique<Waiter>(pool, 0, -1));
+  REQUIRE(queued(pool, 9));
+  CHECK(pool.estimate_wait() >= std::chrono::seconds(6));
+  CHECK(pool.estimate_wait() <= Pool::kLongestWait);
+  lease.reset();
+  for (auto& waiter : waiters) CHECK_FALSE(waiter->error().has_value());
+}
+
 TEST_CASE("a client that hangs up leaves the queue") {
   const WorkerScript script(kServes);
   Pool pool(script.config());

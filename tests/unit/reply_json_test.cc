@@ -133,6 +133,16 @@ TEST_CASE("an artifact in pieces is put together") {
   CHECK(parsed.text("/artifacts/b") == "e");
 }
 
+TEST_CASE("an artifact that a lost worker has cut off is not returned") {
+  CollectingSink sink;
+  add_artifact(sink, "whole", "w");
+  sink.on_artifact({.name = "half", .bytes = 10, .skipped = ""});
+  sink.on_artifact_data("01234");
+  const ExitReport lost = make_lost_report({Fault::kWorkerLost, "the worker died"}, sink.bytes());
+  const HttpReply reply = make_run_reply({.report = lost}, sink, Limits{});
+  CHECK(reply.body.ends_with(R"("artifacts":{"whole":"w"}})"));
+}
+
 TEST_CASE("artifacts above the limit: 500, and the output is not lost") {
   CollectingSink sink;
   sink.on_stdout("out");
@@ -222,7 +232,7 @@ TEST_CASE("a lost worker is an answer with what had come") {
   CollectingSink sink;
   sink.on_stdout("so far");
   sink.on_stderr("warned\n");
-  const ExitReport lost = make_lost_report({Fault::kWorkerLost, "the worker died"}, sink);
+  const ExitReport lost = make_lost_report({Fault::kWorkerLost, "the worker died"}, sink.bytes());
   CHECK(make_run_reply({.report = lost}, sink, Limits{}).body ==
         R"({"exit_code":-1,"stdout":"so far","stderr":"warned\n[Internal execution error] the worker died",)"
         R"("artifacts":{}})");
