@@ -233,7 +233,7 @@ class Session {
 
   Result<void> wait() {
     const bool holds_back = sink_waits();
-    if (runs_until_.passed() && !time_over_) {
+    if (holds_back && runs_until_.passed() && !time_over_) {
       time_over_ = Overtime{Clock::now(), sink_->taken()};
     }
     std::array<pollfd, 2> entries = {
@@ -320,7 +320,7 @@ class Session {
     deadline_ = Deadline::in(watch_.margin);
   }
 
-  // From the end of the job's time on.
+  // From the first time that the client kept something waiting when the job's time was over.
   struct Overtime {
     Clock::time_point since;
     Bytes taken;  // by the client until then

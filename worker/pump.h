@@ -55,7 +55,7 @@ class Pump {
   // After the deadline, before the end: where the script is, as text. Takes kStackLimit at most. Empty when the script has
   // become another program, say.
   Result<std::string> ask_for_stack();
-  static constexpr Millis kStackLimit{150};
+  static constexpr Millis kStackLimit{200};
   // When every process of the job is dead: the rest of its output.
   Result<void> drain();
   // The same where nobody can write any more, but the pipes have not been closed yet.

@@ -136,7 +136,7 @@ class Live(ServiceTest):
             fields = {"script": script(text), **fields}
             plain = self.service.post({**fields, "detail": True}).json
             # Where a script is when its time is over differs from run to run.
-            line = lambda answer: re.sub(r"(?s)(0x)?[0-9a-f]{8,}|line \d+", "", answer["stderr"])
+            line = lambda answer: re.sub(r"(?s)(Current thread|Thread) 0x.*(?=\n\[Error)", "", answer["stderr"])
             for accept in FORMS:
                 with self.subTest(name, accept=accept):
                     stream = self.live(fields, accept).read_head()

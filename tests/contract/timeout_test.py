@@ -5,6 +5,7 @@ import concurrent.futures
 import re
 
 from contract import ServiceTest, main, script
+from service import Service
 
 CAP = 65536
 NOTE = "\n[Error: Script timed out]"
@@ -45,6 +46,10 @@ BUSY = [
 class TimedOut(ServiceTest):
     arguments = ["--preload=none", f"--stderr-bytes={CAP}"]
     workers = 6  # most of these jobs only wait
+
+    @classmethod
+    def setUpClass(cls):
+        cls.service = cls.enterClassContext(Service(*cls.arguments, workers=cls.workers))
 
     def time_out(self, text, **fields):
         result = self.run_script(text, timeout_s=3, **fields)
