@@ -19,6 +19,7 @@ namespace {
 template <class Body> Child fork_child(Pipe& gate, Body&& body) {
   const pid_t pid = ::fork();
   if (pid == 0) {
+    ::signal(SIGHUP, SIG_DFL);  // ignored under nohup(1), and so inherited
     gate.write.reset();
     char byte = 0;
     static_cast<void>(sys::read_some(gate.read.get(), {&byte, 1}));
