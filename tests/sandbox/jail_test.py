@@ -64,7 +64,7 @@ class Jail(ServiceTest):
         self.assertEqual(limits["stack"][0], 8 * MIB)
         # Where a cgroup counts, it does so exactly, and these are not set.
         layers = self.service.health()["sandbox"]["layers"]
-        if "cgroup" not in layers["processes"]["detail"]:
+        if "cgroup" not in layers["process_limit"]["detail"]:
             self.assertIn(limits["nproc"][1], range(128, 128 + 4096))  # on top of what is counted besides
         if "cgroup" not in layers["memory"]["detail"]:
             self.assertEqual(limits["as"], (10 << 30, 10 << 30))

@@ -24,5 +24,5 @@ class AttackTest(ServiceTest):
     def assert_unharmed(self):
         self.assert_still_serves()
         self.assertEqual((self.service.process.pid, *self.service.worker_pids()), self.unharmed, "the same processes")
-        self.assertEqual(self.service.health().get("leaks", 0), 0, "nothing was left behind by a job")
+        self.assertEqual(self.service.health()["leaks"], 0, "nothing was left behind by a job")
         self.service.check_nothing_leaked()
