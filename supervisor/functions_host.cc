@@ -7,6 +7,7 @@
 
 #include "supervisor/accept.h"
 #include "supervisor/functions_envelope.h"
+#include "supervisor/recorded_stream.h"
 #include "supervisor/reply_json.h"
 
 namespace coderunner {
@@ -60,7 +61,17 @@ HttpReply FunctionsHost::answer_once(HttpRequest request) {
   // What has been sent as it came is not there to be sent again.
   if (!invoked || choose_reply_form(request) != ReplyForm::kPlain) return routes_.answer(std::move(request));
   const std::string id = request.request_id;
-  return invocations_.answer_once(id, [&] { return routes_.answer(std::move(request)); });
+  return invocations_.answer_once(id, [&] { return answer_recorded(std::move(request)); });
+}
+
+// What was given live is sent again in one piece.
+HttpReply FunctionsHost::answer_recorded(HttpRequest request) {
+  if (request.stream == nullptr) return routes_.answer(std::move(request));
+  RecordedStream recorded(*request.stream, bounds_.bytes);
+  request.stream = &recorded;
+  HttpReply reply = routes_.answer(std::move(request));
+  if (!recorded.begun()) return reply;
+  return recorded.whole() ? recorded.reply() : make_error_reply(Error{Fault::kUnavailable, "not kept"});
 }
 
 HttpReply FunctionsHost::refuse_with(const HttpRequest& request, HttpReply reply) {

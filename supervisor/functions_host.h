@@ -25,7 +25,8 @@ inline constexpr std::array kHostedFunctions = {HostedFunction{"/run", "/api/run
 class FunctionsHost : public HttpHandler {
  public:
   // `routes` outlives it.
-  explicit FunctionsHost(HttpHandler& routes, InvocationBounds bounds = {}) : routes_(routes), invocations_(bounds) {}
+  explicit FunctionsHost(HttpHandler& routes, InvocationBounds bounds = {})
+      : routes_(routes), bounds_(bounds), invocations_(bounds) {}
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override;
   HttpReply answer(HttpRequest request) override;
@@ -35,9 +36,11 @@ class FunctionsHost : public HttpHandler {
  private:
   HttpReply answer_envelope(const HostedFunction& function, HttpRequest outer);
   HttpReply answer_once(HttpRequest request);
+  HttpReply answer_recorded(HttpRequest request);
   HttpReply refuse_with(const HttpRequest& request, HttpReply reply);
 
   HttpHandler& routes_;
+  const InvocationBounds bounds_;
   Invocations invocations_;
 };
 

@@ -112,6 +112,54 @@ TEST_CASE("an invocation runs once in either shape; what is none runs each time"
   CHECK(hosted.seen.size() == 2);
 }
 
+// A client's end of a live answer.
+class TakingStream : public HttpStream {
+ public:
+  void begin(const HttpReply& head) override { text += head.content_type + "|"; }
+  void add(std::string_view piece) override { text += piece; }
+  void end() override { text += "|end"; }
+  [[nodiscard]] bool wants_write() const override { return false; }
+  bool flush() override { return true; }
+  [[nodiscard]] Bytes taken() const override { return text.size(); }
+  std::string text;
+};
+
+TEST_CASE("a live answer is given again whole, unless it was too large or not brought to its end") {
+  struct Row {
+    std::string pieces;  // one a letter
+    bool ends;
+    int runs;
+  };
+  const Row rows[] = {{"abc", true, 1}, {"abc", false, 2}, {std::string(101, 'x'), true, 2}};
+  for (const Row& row : rows) {
+    CAPTURE(row.pieces);
+    CAPTURE(row.ends);
+    NotingHandler routes;
+    FunctionsHost host(routes, {.keep = Millis(600'000), .count = 10, .bytes = 100});
+    int runs = 0;
+    routes.on_answer = [&](HttpRequest request) {
+      ++runs;
+      HttpReply head;
+      head.content_type = "text/event-stream";
+      request.stream->begin(head);
+      for (const char piece : row.pieces) request.stream->add({&piece, 1});
+      if (row.ends) request.stream->end();
+      return HttpReply{};
+    };
+    TakingStream first, second;
+    for (TakingStream* stream : {&first, &second}) {
+      HttpRequest request = post("/api/run", "", "i");
+      request.stream = stream;
+      const HttpReply reply = host.answer(std::move(request));
+      if (row.runs == 1) CHECK(reply.body == "abc");
+      if (row.runs == 1) CHECK(reply.content_type == "text/event-stream");
+    }
+    CHECK(first.text == "text/event-stream|" + row.pieces + (row.ends ? "|end" : ""));
+    CHECK(second.text == (row.runs == 1 ? "" : first.text));
+    CHECK(runs == row.runs);
+  }
+}
+
 TEST_CASE("other paths and methods are the routes' matter") {
   Hosted hosted;
   hosted.routes.on_head = [](const HttpRequest& head) -> std::optional<HttpReply> {
