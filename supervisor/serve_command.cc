@@ -19,6 +19,7 @@
 #include "supervisor/http.h"
 #include "supervisor/launch.h"
 #include "supervisor/metrics.h"
+#include "supervisor/openapi.h"
 #include "supervisor/pages.h"
 #include "supervisor/reply_json.h"
 #include "supervisor/routes.h"
@@ -31,7 +32,7 @@ namespace coderunner {
 namespace {
 
 constexpr std::string_view kFrontPath = "/", kHealthPath = "/api/health", kMetricsPath = "/metrics";
-constexpr std::string_view kRunPath = "/api/run";
+constexpr std::string_view kOpenapiPath = "/openapi.json", kRunPath = "/api/run";
 constexpr Millis kLook{50};             // between looks at signals while the first worker starts
 constexpr Millis kEndingLimit{25'000};  // for jobs that are told to end; a session's own margin is 20 s
 
@@ -69,13 +70,15 @@ HttpConfig describe_http(const Settings& settings, bool hosted, HeldBytes& held)
 // The report of the check, from the thread that makes it to those that show it.
 using SandboxBoard = std::atomic<std::shared_ptr<const SandboxReport>>;
 
-std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const SandboxBoard& board, const Metrics& metrics) {
+std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const SandboxBoard& board, const Metrics& metrics,
+                               const Limits& limits) {
   return {
       {"GET", kFrontPath, [](HttpRequest) { return make_front_page(CODERUNNER_VERSION); }},
       {"GET", kHealthPath, [&](HttpRequest) {
          return make_health_page(pool.health(), CODERUNNER_VERSION, board.load().get());
        }},
       {"GET", kMetricsPath, [&](HttpRequest) { return metrics.make_page(pool.health(), CODERUNNER_VERSION); }},
+      {"GET", kOpenapiPath, [&](HttpRequest) { return make_openapi_page(limits, CODERUNNER_VERSION); }},
       {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); }},
   };
 }
@@ -124,11 +127,11 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   AuditLog audit(sink, TRY(TrustedProxies::parse(settings.trusted_proxies)));
   std::atomic<bool> drain_now = false;
   Pool pool(describe_pool(settings, workers, ground, python));
-  Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kRunPath});
+  Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kOpenapiPath, kRunPath});
   const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
   SandboxBoard board;
   const Error no_memory{Fault::kBusy, "the requests at hand hold too much memory"};
-  Routes routes(list_routes(run_route, pool, board, metrics),
+  Routes routes(list_routes(run_route, pool, board, metrics, settings.limits),
                 [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); },
                 [&] { return make_error_reply(no_memory, pool.estimate_wait()); });
   MeteredHandler metered(routes, metrics);
