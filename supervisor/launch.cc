@@ -24,12 +24,17 @@ namespace coderunner {
 namespace {
 
 // A connection, a waiting request and a worker each take descriptors; the soft limit is 1,024 by tradition only, for
-// programs that use select(2).
-void raise_descriptor_limit() {
+// programs that use select(2). Jobs get theirs from it too, and nobody gets more than the hard limit.
+Result<void> raise_descriptor_limit(std::uint64_t for_jobs) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  TRY(sys::retry("getrlimit(RLIMIT_NOFILE)", [&] { return ::getrlimit(RLIMIT_NOFILE, &limit); }));
+  if (limit.rlim_max < for_jobs) {
+    return fail(Fault::kInternal, fmt::format("descriptors: {} is above this process's hard limit of open files, which "
+                                              "is {} (raise it: ulimit -Hn, LimitNOFILE=)", for_jobs, limit.rlim_max));
+  }
   limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+  TRY(sys::retry("setrlimit(RLIMIT_NOFILE)", [&] { return ::setrlimit(RLIMIT_NOFILE, &limit); }));
+  return {};
 }
 
 // Below $TMPDIR or /tmp, for the service's user alone.
@@ -51,7 +56,7 @@ std::string running_folder() {
 }  // namespace
 
 Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::span<char> title_area) {
-  raise_descriptor_limit();
+  TRY(raise_descriptor_limit(settings.limits.descriptors));
   plant_bait_variable();
   // What outlives its worker becomes our child, and can be found and killed (orphans.h).
   TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }));

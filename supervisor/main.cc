@@ -11,6 +11,7 @@
 
 #include "common/sys.h"
 #include "supervisor/check_command.h"
+#include "supervisor/completion.h"
 #include "supervisor/run_command.h"
 #include "supervisor/serve_command.h"
 #include "supervisor/settings.h"
@@ -49,6 +50,7 @@ int run_main(int argc, char** argv, char** environment) {
     case Command::kServe: return serve_command(*settings, title);
     case Command::kRun: return run_command(*settings, title);
     case Command::kCheck: return check_command(*settings, title);
+    case Command::kCompletion: return print(make_bash_completion());
     case Command::kHelp: return print(settings->help_text);
     case Command::kVersion: return print("coderunner " CODERUNNER_VERSION "\n");
   }

@@ -31,6 +31,7 @@ struct CommandLine {
   std::string run_script, run_output;
   std::vector<std::string> run_inputs, run_args, run_timeout;
   bool check = false, check_json = false;
+  std::string completion;  // the shell
 };
 
 void add_value(CLI::App& app, const std::string& flag, std::vector<std::string>& into) {
@@ -62,6 +63,7 @@ Result<CommandLine> read_command_line(std::span<const char* const> argv) {
   add_settings(app, line, Command::kServe);
   CLI::Option* const check = app.add_flag("--check", line.check);
   app.add_flag("--json", line.check_json)->needs(check);
+  app.add_option("--completion", line.completion);
   add_settings(*app.add_subcommand("serve"), line, Command::kServe);
   CLI::App& run = *app.add_subcommand("run");
   add_settings(run, line, Command::kRun);
@@ -82,6 +84,11 @@ Result<CommandLine> read_command_line(std::span<const char* const> argv) {
   }
   if (line.check && !app.get_subcommands().empty()) return refuse_setting("--check", "it is a command of its own");
   if (line.check) line.command = Command::kCheck;
+  if (!line.completion.empty()) {
+    if (line.completion != "bash") return refuse_setting("--completion", "takes bash");
+    line.command = Command::kCompletion;
+    return line;
+  }
   if (run.parsed()) line.command = Command::kRun;
   if (has_dashes && line.command != Command::kRun) return refuse_setting("--", "only run takes script arguments");
   return line;
@@ -221,7 +228,9 @@ Result<Settings> parse_settings(std::span<const char* const> argv, std::span<con
   Settings settings;
   settings.command = line.command;
   if (line.command == Command::kHelp) settings.help_text = make_help_text();
-  if (line.command == Command::kHelp || line.command == Command::kVersion) return settings;
+  for (const Command asks_nothing : {Command::kHelp, Command::kVersion, Command::kCompletion}) {
+    if (line.command == asks_nothing) return settings;
+  }
 
   const Environment environment(variables);
   Collector collector(settings);

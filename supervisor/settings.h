@@ -15,7 +15,7 @@
 
 namespace coderunner {
 
-enum class Command : std::uint8_t { kServe, kRun, kCheck, kHelp, kVersion };
+enum class Command : std::uint8_t { kServe, kRun, kCheck, kCompletion, kHelp, kVersion };
 
 // Who started the service, as its environment tells.
 enum class Starter : std::uint8_t {

@@ -264,6 +264,7 @@ std::string make_help_text() {
   }
   text += "\nOther\n";
   text += line("--config FILE", "read settings from a file, one NAME = VALUE a line, # comments");
+  text += line("--completion bash", "print what completes this command line: source <(coderunner --completion bash)");
   text += line("--version", "print the version");
   text += line("-h, --help", "print this");
   return text;

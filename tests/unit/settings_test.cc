@@ -280,6 +280,7 @@ TEST_CASE("commands") {
            {{}, Command::kServe}, {{"serve"}, Command::kServe}, {{"--queue", "1"}, Command::kServe},
            {{"run", "a.py"}, Command::kRun}, {{"--help"}, Command::kHelp}, {{"-h"}, Command::kHelp},
            {{"serve", "--help"}, Command::kHelp}, {{"run", "--help"}, Command::kHelp},
+           {{"--completion", "bash"}, Command::kCompletion},
            {{"--version"}, Command::kVersion}, {{"serve", "--version"}, Command::kVersion}}) {
     CAPTURE(fmt::format("{}", fmt::join(row.arguments, " ")));
     const auto settings = parse(row.arguments, {});
@@ -290,7 +291,8 @@ TEST_CASE("commands") {
   for (const Words& arguments : std::initializer_list<Words>{
            {"serves"}, {"--qeue", "1"}, {"--queue"}, {"serve", "x"}, {"serve", "--", "x"}, {"--", "x"}, {"run"},
            {"run", "a.py", "b"}, {"run", "a.py", "--listen", "a:1"}, {"run", "a.py", "--api-key", "k"}, {"--api-key="},
-           {"run", "--", "a.py"}, {"--timeout", "5"}, {"run", "a.py", "--timeout", "0"}}) {
+           {"run", "--", "a.py"}, {"--completion", "fish"}, {"--completion"}, {"--timeout", "5"},
+           {"run", "a.py", "--timeout", "0"}}) {
     CAPTURE(fmt::format("{}", fmt::join(arguments, " ")));
     const auto settings = parse(arguments);
     REQUIRE_FALSE(settings.has_value());
