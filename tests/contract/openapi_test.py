@@ -279,6 +279,16 @@ class Statuses(Documented):
         # 408 takes as long as a client may take: the tests of the server itself see it (tests/unit/http_test.cc).
         self.assertEqual(seen | {"408"}, set(self.responses("/api/run", "post")))
 
+    def test_each_media_type_of_a_run_is_had_by_asking_for_it(self):
+        kinds = self.resolve(self.responses("/api/run", "post")["200"])["content"]
+        self.assertEqual(len(kinds), 3)
+        for kind in kinds:
+            answer = self.service.post({"script": "print('live')"}, headers={"Accept": kind})
+            self.assertEqual(answer.headers["Content-Type"].split(";")[0], kind)
+            self.check("/api/run", "post", answer)
+            self.assertIn(b"live\\n", answer.body)
+            eventually(self.service.idle, "an idle service", 30)
+
     def test_the_other_pages(self):
         for path, item in self.document["paths"].items():
             for method in item:
