@@ -221,13 +221,15 @@ class Words(unittest.TestCase):
                     self.assertEqual(got, offered)
 
     def test_more_descriptors_than_the_process_may_have_are_refused_with_the_cure(self):
-        for flags, status in ((["--descriptors=100"], 0), ([], 1)):
-            line = self.service.command("--check", *flags)
+        script = pathlib.Path(self.service.home, "script.py")
+        script.write_text("print('ran')\n")
+        for flags, status in ((["--descriptors=100"], 0), ([], 70)):
+            line = self.service.command("run", *flags, str(script))
             at = line.index(self.service.binary)
             done = subprocess.run([*line[:at], "/usr/bin/prlimit", "--nofile=100:100", "--", *line[at:]],
                                   env=self.service.environment(), capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, status, done)
-            self.assertEqual("LimitNOFILE=" in done.stderr, status == 1, done)
+            self.assertEqual((done.returncode, done.stdout), (status, "" if status else "ran\n"), done)
+            self.assertEqual("LimitNOFILE=" in done.stderr, status != 0, done)
 
     def test_completion_is_for_bash(self):
         done = subprocess.run(self.service.command("--completion", "fish"), env=self.service.environment(),
