@@ -249,7 +249,7 @@ class Clock(unittest.TestCase):
         "supervisor/audit.cc": "the time of a line of the audit log",
         "supervisor/audit.h": "the same, handed in",
         "supervisor/serve_command.cc": "the time of the first line of the log",
-        "supervisor/http_connection.cc": "the Date header (RFC 9110, section 6.6.1)",
+        "supervisor/http_reply_head.cc": "the Date header (RFC 9110, section 6.6.1)",
     }
     WALL = re.compile(r"system_clock|high_resolution_clock|CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\s*\(|\btime\s*\(\s*("
                       r"nullptr|NULL|0)?\s*\)|\btime\.time(_ns)?\(|\bdatetime\.now\(")
