@@ -41,7 +41,7 @@ class LeakSentinel {
   // Before the first job: what is here now is no leak.
   Result<void> remember(const TemplateSessions& templates);
 
-  // "" when nothing is left, else what is, in words: "2 processes (sleep, sh), 1 descriptor". Some 0.1 ms.
+  // "" when nothing is left, else what is, in words: "2 processes (sleep, sh), 1 descriptor".
   Result<std::string> look(const TemplateSessions& templates);
 
  private:
