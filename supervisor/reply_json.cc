@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "common/text.h"
+#include "supervisor/artifact_names.h"
 #include "supervisor/output_text.h"
 
 namespace coderunner {
@@ -41,12 +42,13 @@ bool is_whole(const Artifact& artifact) {
 
 void append_artifacts(std::string& out, const std::vector<Artifact>& artifacts) {
   out += '{';
+  ArtifactNames names;
   const char* separator = "";
   for (const Artifact& artifact : artifacts) {
     if (!is_whole(artifact)) continue;
     out += separator;
     separator = ",";
-    append_json_quoted(out, decode_utf8_replace(artifact.header.name));
+    append_json_quoted(out, names.take(artifact.header.name));
     out += ':';
     append_file(out, artifact.content);
   }

@@ -61,7 +61,7 @@ void LiveSink::on_artifact_data(std::string_view bytes) {
 
 void LiveSink::add_artifact() {
   std::string members = R"("name":)";
-  append_json_quoted(members, decode_utf8_replace(artifact_.header.name));
+  append_json_quoted(members, names_.take(artifact_.header.name));
   members += R"(,"file":)";
   append_file(members, artifact_.content);
   artifact_ = {};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "supervisor/accept.h"
+#include "supervisor/artifact_names.h"
 #include "supervisor/http.h"
 #include "supervisor/output_text.h"
 #include "supervisor/reply_json.h"
@@ -54,6 +55,7 @@ class LiveSink : public JobSink {
   const Millis silence_;
   OutputDecoder out_, err_;
   Artifact artifact_;  // being received
+  ArtifactNames names_;
   std::vector<ArtifactHeader> skipped_;
   Deadline silent_until_ = Deadline::never();
   bool begun_ = false;

@@ -49,6 +49,10 @@ class Kinds(ServiceTest):
     def test_a_name_that_is_not_utf_8_is_returned_with_replacements(self):
         self.assertEqual(self.artifacts_of("open(b'output/a\\xffb', 'w').write('x')"), {"a\ufffdb": "x"})
 
+    def test_names_that_look_the_same_get_numbers(self):
+        self.assertEqual(set(self.artifacts_of("for i in (0xfd, 0xfe, 0xff): open(b'output/a%c' % i, 'w').write('x')")),
+                         {"a\ufffd", "a\ufffd (2)", "a\ufffd (3)"})
+
     def test_links_pipes_sockets_and_folders_are_never_followed_or_returned(self):
         self.assertEqual(self.artifacts_of("""
             import os, socket

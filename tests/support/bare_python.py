@@ -32,9 +32,9 @@ def artifact(data):
 
 
 def become_job():
-    # A shell starts its background jobs with these two ignored, and an ignored signal stays so across exec.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    # An ignored signal stays so across exec, and nohup(1) ignores one, a shell two for its jobs in the background.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
 
 

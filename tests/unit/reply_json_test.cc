@@ -122,6 +122,14 @@ TEST_CASE("an artifact is text where it is text, else base64") {
         "\"latin\":{\"content\":\"aOk=\",\"encoding\":\"base64\"},\"n\uFFFDme \\\"x\\\"\":\"1\"}}");
 }
 
+TEST_CASE("artifacts whose names look the same differ in the answer") {
+  CollectingSink sink;
+  for (const char* name : {"a\xFD", "a\xFE", "a\uFFFD (2)", "b"}) add_artifact(sink, name, "");
+  const HttpReply reply = make_run_reply({.report = report_of(0, Verdict::kOk)}, sink, Limits{});
+  CHECK(reply.body.substr(reply.body.find("\"artifacts\":")) ==
+        "\"artifacts\":{\"a\uFFFD\":\"\",\"a\uFFFD (2)\":\"\",\"a\uFFFD (2) (2)\":\"\",\"b\":\"\"}}");
+}
+
 TEST_CASE("an artifact in pieces is put together") {
   CollectingSink sink;
   sink.on_artifact({.name = "a", .bytes = 4, .skipped = ""});
