@@ -23,6 +23,7 @@ class AttackTest(ServiceTest):
 
     def assert_unharmed(self):
         self.assert_still_serves()
-        self.assertEqual((self.service.process.pid, *self.service.worker_pids()), self.unharmed, "the same processes")
+        self.assertEqual((self.service.process.pid, *self.service.worker_pids()), self.unharmed,
+                         f"the same processes: {self.service.errors[-1000:].decode(errors='replace')}")
         self.assertEqual(self.service.health()["leaks"], 0, "nothing was left behind by a job")
         self.service.check_nothing_leaked()
