@@ -17,8 +17,8 @@ class AttackTest(ServiceTest):
     def attack(self, text, **fields):
         """The result of a hostile script, after the service has been found unharmed."""
         result = self.run_script(text, **{"timeout_s": 60, **fields})
-        self.assert_unharmed()
         self.assertNotEqual(result["exit_code"], -1, result["stderr"][-300:])
+        self.assert_unharmed()
         return result
 
     def assert_unharmed(self):
