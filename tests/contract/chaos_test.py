@@ -17,15 +17,13 @@ import time
 import unittest
 
 from contract import ServiceTest, main
-from service import PYTHON, Service, descendants, eventually, process_name, stat_fields
+from service import PYTHON, Service, descendants, eventually, process_name, sanitizer_keeps, stat_fields
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 REASON = "[Internal execution error] "
 SPIN = {"script": "while True: pass", "timeout_s": 60}
-# The address sanitizer keeps what has been freed for a while, up to 256 MiB (its option quarantine_size_mb).
-SANITIZED = b"__asan_init" in pathlib.Path(os.environ["CODERUNNER_BIN"]).read_bytes()
-SLACK = (512 if SANITIZED else 32) * 2**20
+SLACK = sanitizer_keeps() + (32 << 20)
 TREE = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -51,6 +51,12 @@ if AS_ROOT and os.geteuid() != 0:
 ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def sanitizer_keeps():
+    """What bounds of memory have to leave room for, in bytes: of what has been freed the address sanitizer keeps up to
+    256 MiB (its option quarantine_size_mb), and there is space around everything."""
+    return 480 << 20 if b"__asan_init" in pathlib.Path(os.environ["CODERUNNER_BIN"]).read_bytes() else 0
+
+
 def eventually(check, what, seconds=10):
     """Polls `check` until it returns something true, and returns that; fails with the last value seen."""
     end = time.monotonic() + seconds
