@@ -28,7 +28,7 @@ class BackOff {
  private:
   Millis first_, longest_, next_;
   unsigned failures_ = 0;
-  Clock::time_point allowed_ = Clock::time_point::min();
+  Clock::time_point allowed_{};  // long past; not min(), whose distance to now has no number
 };
 
 }  // namespace coderunner

@@ -143,8 +143,7 @@ class Deaths(ServiceTest):
                 askers = [self.threads.submit(ask) for _ in range(3)]
                 try:
                     for _ in range(4):
-                        victim = eventually(lambda: self.victim(kind), f"a {kind}", 60)
-                        os.kill(victim, signal.SIGKILL)
+                        victim = self.kill_one(kind)
                         eventually(lambda: not alive(victim), "the victim gone", 20)
                 finally:
                     done.set()
@@ -156,6 +155,15 @@ class Deaths(ServiceTest):
                     if answer.json["exit_code"] == 0:
                         self.assertEqual(answer.json["stdout"], "whole\n")
         self.settle()
+
+    def kill_one(self, kind):
+        while True:
+            victim = eventually(lambda: self.victim(kind), f"a {kind}", 60)
+            try:
+                os.kill(victim, signal.SIGKILL)
+                return victim
+            except ProcessLookupError:
+                pass  # it has ended by itself meanwhile
 
     def victim(self, kind):
         """One process of a kind; of the templates, one that has a runner, for those that never have one are given up."""
