@@ -42,6 +42,7 @@ SERVICE_UID = NOBODY if AS_ROOT else os.geteuid() or 50000 + os.getpid() % 10000
 WITHOUT_NAMESPACES = ["/usr/bin/unshare", "--user", "--map-current-user", "--keep-caps", "--",
                       "/bin/sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh",
                       "/usr/bin/setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--"]
+HANGS = 180  # seconds after which a service is taken not to come up at all; how fast it does is not judged here
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
 if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {"user-refused"}:
@@ -147,7 +148,7 @@ class Service:
         try:
             self.install()
             self._start()
-            eventually(lambda: self.idle(), f"{self.workers} workers ready", 60)
+            eventually(lambda: self.idle(), f"{self.workers} workers ready", HANGS)
         except BaseException:
             self._abandon()
             raise
@@ -190,7 +191,7 @@ class Service:
             reader.start()
 
     def _await_first_line(self):
-        first = eventually(lambda: self.lines or self.process.poll() is not None, "the first line of the log", 30)
+        first = eventually(lambda: self.lines or self.process.poll() is not None, "the first line of the log", HANGS)
         if first is True or not self.lines:
             raise AssertionError(f"the service ended at once: {self.process.returncode} {self.errors!r}")
         if self.lines[0].get("event") != "service_started":
@@ -285,7 +286,7 @@ class Service:
             time.sleep(0.1)
             seen.append(self.census())
             return seen[-1] if seen[-1] == seen[-2] else None
-        return eventually(same_twice, "a census that stays")
+        return eventually(same_twice, "a census that stays", HANGS)
 
     def remember(self):
         """Takes the census that the end is compared with, once jobs run as they will from then on: the first ones start
@@ -293,7 +294,7 @@ class Service:
         def all_warm():
             runs = [self.post({"script": "pass", "detail": True}).json["run"] for _ in range(2 * self.workers)]
             return {run["runner"] for run in runs} == {RUNNER}
-        eventually(all_warm, f"{RUNNER} runners", 60)
+        eventually(all_warm, f"{RUNNER} runners", HANGS)
         self.baseline = self.settled_census()
 
     def check_nothing_leaked(self):
