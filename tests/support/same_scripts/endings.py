@@ -135,14 +135,14 @@ print('end of the script', finalizer.alive)
         1 / 0
         """),
     ("threads, atexit, destructors, in order", LOUD + """
-import atexit, threading, time
+import atexit, threading
 go = threading.Event()
 def work(): go.wait(); print('thread')
 threading.Thread(target=work).start()
 atexit.register(print, 'atexit')
 kept = Loud('kept')
+threading._register_atexit(go.set)  # the last one registered runs first
 threading._register_atexit(print, 'threading atexit')
-threading.Timer(0.05, go.set).start()
 print('end of the script')
 """),
     ("a thread that starts another at the end", """
@@ -166,7 +166,7 @@ print('end of the script')
         """),
     ("daemon threads at the end", "import threading\ne = threading.Event()\nt = threading.Thread(target=e.wait, daemon=True); t.start()\nprint(t.is_alive())\n"),
     ("a pool left open", "from concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(2)\nfs = [p.submit(pow, 2, n) for n in range(5)]\nprint(fs[4].result())\n"),
-    ("futures that print after the end", "import time\nfrom concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(1)\ndef f(n): time.sleep(.01); print(n)\nfor n in range(4): p.submit(f, n)\nprint('end')\n"),
+    ("futures that print after the end", "import threading\nfrom concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(1)\nsaid = threading.Event()\ndef f(n): said.wait(); print(n)\nfor n in range(4): p.submit(f, n)\nprint('end'); said.set()\n"),
     ("buffered output at the end", "import sys\nsys.stdout = open(1, 'w', closefd=False)\nprint('buffered')\nsys.stderr = open(2, 'w', closefd=False)\nprint('too', file=sys.stderr)\n"),
     ("output buffered below", "import io, sys\nout = io.BufferedWriter(io.FileIO(1, 'w', closefd=False), 1 << 16)\nout.write(b'bytes ')\nsys.stdout.write('text ')\n"),
     ("a replaced stdout that can not be flushed", "import sys\nclass Bad:\n    def write(self, t): pass\n    def flush(self): raise OSError(5, 'no')\nsys.stdout = Bad()\nprint('x')\n"),
