@@ -2,6 +2,7 @@
 // Callers: see orphans.h.
 #include "supervisor/orphans.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,10 +12,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <string>
 #include <string_view>
 
+#include "common/directory.h"
 #include "common/sys.h"
 
 namespace coderunner {
@@ -44,17 +45,25 @@ std::optional<pid_t> parent_of(std::string_view stat) {
   return parse_pid(stat.substr(0, stat.find(' ')));
 }
 
+// nullopt: not there. What is there and can not be read, because no descriptor is free, say, is not taken for nothing.
+Result<std::optional<std::string>> read_if_there(const std::string& path) {
+  auto text = sys::read_file(path);
+  if (text) return std::move(*text);
+  if (TRY(stat_entry(AT_FDCWD, path))) return std::unexpected(text.error());
+  return std::nullopt;
+}
+
 // For kernels without CONFIG_PROC_CHILDREN.
 Result<std::vector<pid_t>> scan_proc() {
   std::vector<pid_t> children;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
-    const auto pid = parse_pid(entry->path().filename().native());
+  const UniqueFd proc = TRY(sys::open("/proc", O_RDONLY | O_DIRECTORY));
+  DirectoryReader entries(proc.get());
+  while (const auto entry = TRY(entries.next())) {
+    const auto pid = parse_pid(entry->name);
     if (!pid) continue;
-    const auto stat = sys::read_file(entry->path() / "stat");  // fails when it has ended meanwhile
+    const auto stat = TRY(read_if_there(fmt::format("/proc/{}/stat", *pid)));
     if (stat && parent_of(*stat) == ::getpid()) children.push_back(*pid);
   }
-  if (error) return fail(Fault::kInternal, fmt::format("/proc: {}", error.message()));
   return children;
 }
 
@@ -62,16 +71,15 @@ Result<std::vector<pid_t>> scan_proc() {
 
 Result<std::vector<pid_t>> list_children() {
   std::vector<pid_t> children;
-  std::error_code error;
-  const std::filesystem::path tasks = "/proc/self/task";
-  for (std::filesystem::directory_iterator task(tasks, error), end; !error && task != end; task.increment(error)) {
-    const auto text = sys::read_file(task->path() / "children");
-    if (text) append_pids(*text, children);
+  const UniqueFd tasks = TRY(sys::open("/proc/self/task", O_RDONLY | O_DIRECTORY));
+  DirectoryReader entries(tasks.get());
+  while (const auto entry = TRY(entries.next())) {
+    const auto text = TRY(read_if_there(fmt::format("/proc/self/task/{}/children", entry->name)));
     // A thread that ends meanwhile hands its children to another one; the file is missing for all of them where the
     // kernel was built without it.
-    else if (!std::filesystem::exists("/proc/thread-self/children", error)) return scan_proc();
+    if (text) append_pids(*text, children);
+    else if (!TRY(stat_entry(AT_FDCWD, "/proc/thread-self/children"))) return scan_proc();
   }
-  if (error) return scan_proc();
   return children;
 }
 
@@ -89,7 +97,9 @@ Result<std::size_t> end_orphans(std::span<const pid_t> spared, Deadline deadline
     std::vector<pollfd> entries;
     for (const pid_t pid : orphans) {
       ::kill(pid, SIGKILL);  // a child that nobody has reaped: the pid is its own
-      owners.emplace_back(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      owners.emplace_back(static_cast<int>(TRY(sys::retry("pidfd_open(orphan)", [&] {
+        return ::syscall(SYS_pidfd_open, pid, 0);
+      }))));
       entries.push_back({.fd = owners.back().get(), .events = POLLIN, .revents = 0});
     }
     TRY(sys::poll(entries, deadline));

@@ -28,6 +28,7 @@ struct Slot {
   Deadline due = Deadline::never();  // for its Ready, while starting and resetting
   Clock::time_point lent{};          // while busy
   std::string trouble;               // why it was condemned, or its own last words
+  bool littered = false;             // what its last worker left could not be cleared away yet
   Child child;
   Channel channel;  // not while busy
 };
@@ -49,7 +50,7 @@ struct Pool::State {
   void bear(std::size_t index);
   void condemn_overdue();
   void on_death(std::size_t index, std::uint64_t generation);
-  void clean_up_after(std::size_t index);
+  Result<void> clean_up_after(std::size_t index);
   void end_all();
   int sleep_ms() const;
 

@@ -85,6 +85,13 @@ void Pool::State::give_births() {
 }
 
 void Pool::State::bear(std::size_t index) {
+  // `littered` is this thread's own. Nobody is born among what could not be cleared away, for want of descriptors, say.
+  if (slots[index].littered) {
+    const auto cleared = clean_up_after(index);
+    const std::lock_guard lock(mutex);
+    if (!cleared) return note_failed_birth(cleared.error().message);
+    slots[index].littered = false;
+  }
   WorkerSetup setup = config.setup;
   setup.index = static_cast<std::uint32_t>(index);
   if (index < config.cgroup_dirs.size()) setup.cgroup_dirs = config.cgroup_dirs[index];
@@ -146,11 +153,13 @@ void Pool::State::on_death(std::size_t index, std::uint64_t generation) {
     slot.state = SlotState::kDying;
   }
   const std::string end = describe_end(child.wait(Deadline::in(kReapLimit)));
-  clean_up_after(index);
+  const auto cleared = clean_up_after(index);
 
   const std::lock_guard lock(mutex);
   Slot& slot = slots[index];
   slot.state = SlotState::kUnborn;
+  slot.littered = !cleared;
+  if (!cleared) complain(cleared.error().message);
   const std::string why = slot.trouble.empty() ? end : fmt::format("{} ({})", slot.trouble, end);
   if (!slot.was_ready) return note_failed_birth(why);
   complain(fmt::format("worker {} is replaced: {}", index, why));
@@ -158,7 +167,7 @@ void Pool::State::on_death(std::size_t index, std::uint64_t generation) {
 
 // What a job leaves when its worker could not clean up. With namespaces the kernel ends the processes and drops the
 // mounts; at the reduced level they are ours to end, and the directory ours to remove.
-void Pool::State::clean_up_after(std::size_t index) {
+Result<void> Pool::State::clean_up_after(std::size_t index) {
   std::vector<pid_t> spared;
   for (const Child* child : config.other_children) spared.push_back(child->pid());
   {
@@ -167,11 +176,15 @@ void Pool::State::clean_up_after(std::size_t index) {
       if (slot.child.running()) spared.push_back(slot.child.pid());
     }
   }
+  const auto left = [&](std::string_view what, const Error& why) {
+    return fail(Fault::kSandbox, fmt::format("worker {} has left {}: {}", index, what, why.message));
+  };
   const auto ended = end_orphans(spared, Deadline::in(kReapLimit));
-  if (!ended) complain(fmt::format("worker {}: {}", index, ended.error().message));
-  if (config.setup.temp_dir.empty()) return;
+  if (!ended) return left("processes", ended.error());
+  if (config.setup.temp_dir.empty()) return {};
   const auto removed = remove_tree(fmt::format("{}/worker-{}", config.setup.temp_dir, index));
-  if (!removed) complain(fmt::format("worker {}: its directory stays: {}", index, removed.error().message));
+  if (!removed) return left("its directory", removed.error());
+  return {};
 }
 
 void Pool::State::end_all() {
@@ -185,7 +198,7 @@ void Pool::State::end_all() {
   }
   for (std::size_t index = 0; index < slots.size(); ++index) {
     dying[index] = Child();  // reaps
-    clean_up_after(index);
+    if (const auto cleared = clean_up_after(index); !cleared) complain(cleared.error().message);
   }
 }
 

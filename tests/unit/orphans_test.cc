@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,25 @@ TEST_CASE("children that are spared live on, and are listed") {
   CHECK(end_orphans({&pid, 1}, Deadline::in(Millis{20'000})).value() == 0);
   CHECK(::kill(pid, 0) == 0);
   CHECK(list_children().value() == std::vector{pid});
+}
+
+TEST_CASE("children that can not be looked for are not taken for none") {
+  const pid_t pid = ::fork();
+  if (pid == 0) wait_for_end();
+  const Child child = Child::adopt(pid).value();
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  const auto next = static_cast<rlim_t>(::dup(0));  // the number that the next descriptor gets
+  REQUIRE(::close(static_cast<int>(next)) == 0);
+  for (const rlim_t free : {0, 1, 2}) {
+    const rlimit few{next + free, usual.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    const auto listed = list_children();
+    ::setrlimit(RLIMIT_NOFILE, &usual);
+    CAPTURE(free);
+    if (free < 2) CHECK(listed.error().message.find("EMFILE") != std::string::npos);  // a directory and a file in it
+    else CHECK(listed.value() == std::vector{pid});
+  }
 }
 
 TEST_CASE("children of other threads are found") {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -335,6 +336,30 @@ TEST_CASE("what a dead worker leaves behind is ended and removed") {
   const pid_t orphan = std::stoi(read(script.path("pid")));
   CHECK(run_job(pool) == "0");  // the slot is filled again only when everything of the dead one is gone
   CHECK(::kill(orphan, 0) == -1);
+  CHECK_FALSE(std::filesystem::exists(script.path("worker-0")));
+  CHECK(list_children().value().size() == 1);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+TEST_CASE("what can not be cleared away for want of descriptors goes before the next worker comes") {
+  REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+  const WorkerScript script("once @/first\nready\njob\norphan @/pid\nlitter\nend 1\notherwise\n" + kServes);
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  Pool pool(script.config());
+  {
+    auto lease = pool.borrow(0, -1);
+    const rlimit none{3, usual.rlim_max};  // what is open stays open
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    RecordingSink sink;
+    CHECK_FALSE(run_session(*std::move(lease), simple_request(), sink, {}).has_value());
+  }
+  const bool refused = eventually([&] { return pool.health().trouble.find("EMFILE") != std::string::npos; });
+  ::setrlimit(RLIMIT_NOFILE, &usual);
+  CHECK(refused);
+  REQUIRE(settles(pool, 1));  // while births fail, who comes is told so at once
+  CHECK(run_job(pool) == "0");
+  CHECK(::kill(std::stoi(read(script.path("pid"))), 0) == -1);
   CHECK_FALSE(std::filesystem::exists(script.path("worker-0")));
   CHECK(list_children().value().size() == 1);
   ::prctl(PR_SET_CHILD_SUBREAPER, 0);
