@@ -34,7 +34,7 @@ Result<void> WaitQueue::check_room(Bytes held) const {
   if (tickets_.size() >= most_) {
     return fail(Fault::kBusy, fmt::format("all workers are busy and {} requests wait already", tickets_.size()));
   }
-  if (held > most_bytes_ || bytes_ > most_bytes_ - held) {
+  if (bytes_ > 0 && (held > most_bytes_ || bytes_ > most_bytes_ - held)) {
     return fail(Fault::kBusy, fmt::format("all workers are busy and the waiting requests hold {} bytes", bytes_));
   }
   return {};

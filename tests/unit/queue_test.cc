@@ -37,7 +37,8 @@ TEST_CASE("a queue has room up to its limits and not a byte more") {
   };
   const Row rows[] = {
       {2, 100, 60, 40, true},  {2, 100, 60, 41, false}, {1, 100, 0, 0, false},
-      {2, 0, 0, 0, true},      {2, 0, 0, 1, false},     {2, ~Bytes{0}, 1, ~Bytes{0}, false},
+      {2, 0, 0, 0, true},      {2, 100, 0, 101, true},  {2, 100, 1, 100, false},
+      {2, 0, 1, 0, false},     {2, ~Bytes{0}, 1, ~Bytes{0}, false},
   };
   for (const Row& row : rows) {
     CAPTURE(row.asked);
