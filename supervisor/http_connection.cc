@@ -128,7 +128,9 @@ bool HttpConnection::answer(ParsedHead head) {
     return refuse_and_close(
         request, make_error_reply(413, fmt::format("body too large: at most {} bytes", config_.body_bytes)));
   }
-  if (config_.held != nullptr && !config_.held->has_room(head.content_length)) {
+  // Without a body a request holds nothing: health can be asked for however full it is.
+  const bool brings = head.framing != BodyFraming::kNone;
+  if (brings && config_.held != nullptr && !config_.held->has_room(head.content_length)) {
     return refuse_and_close(request, handler_.refuse_busy(request));
   }
   HeldBytes::Share held(config_.held);
@@ -156,6 +158,7 @@ bool HttpConnection::answer(ParsedHead head) {
     reply = make_error_reply(500, "internal error");
     handler_.on_refused(outline, reply);
   }
+  held.shrink_to(0);  // it went with the request; and the next one may come as soon as this answer is seen
   const bool keep = head.keep_alive && !stopping();
   if (stream.begun()) return stream.ended() && send_all(stream.unsent()) && keep && !head.http_1_0;
   return send_reply(outline, reply, keep ? AfterReply::kKeepAlive : AfterReply::kClose) && keep;

@@ -185,12 +185,15 @@ void Metrics::count_run(const ExitReport& report) {
   if (report.peak_memory_bytes > 0) families_->memory.Observe(count(report.peak_memory_bytes));
 }
 
-HttpReply Metrics::make_page(const PoolHealth& health, std::string_view version) const {
+HttpReply Metrics::make_page(const PoolHealth& health, Bytes held, std::string_view version) const {
   std::vector<MetricFamily> all = families_->registry.Collect();
   const auto append = [&all](std::vector<MetricFamily> more) { std::ranges::move(more, std::back_inserter(all)); };
   append({make_family("coderunner_build_info", MetricType::Gauge, "1, with the version.",
                       {{"version", std::string(version), 1}})});
   append(describe_pool(health));
+  append({make_family("coderunner_held_bytes", MetricType::Gauge,
+                      "Bytes of requests that are being read or wait for a worker; --queue-bytes bounds them.",
+                      {{"", "", count(held)}})});
   append(describe_process());
   HttpReply reply;
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -32,8 +32,8 @@ class Metrics {
   void count_stderr(Bytes bytes);
   void count_artifact(Bytes bytes);
 
-  // `health`: what the pool knows is taken from there at that moment.
-  [[nodiscard]] HttpReply make_page(const PoolHealth& health, std::string_view version) const;
+  // `health`, `held`: what the pool and the server know at that moment.
+  [[nodiscard]] HttpReply make_page(const PoolHealth& health, Bytes held, std::string_view version) const;
 
  private:
   struct Families;

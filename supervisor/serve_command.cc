@@ -70,14 +70,16 @@ HttpConfig describe_http(const Settings& settings, bool hosted, HeldBytes& held)
 // The report of the check, from the thread that makes it to those that show it.
 using SandboxBoard = std::atomic<std::shared_ptr<const SandboxReport>>;
 
-std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const SandboxBoard& board, const Metrics& metrics,
-                               const Limits& limits) {
+std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const HeldBytes& held, const SandboxBoard& board,
+                               const Metrics& metrics, const Limits& limits) {
   return {
       {"GET", kFrontPath, [](HttpRequest) { return make_front_page(CODERUNNER_VERSION); }},
       {"GET", kHealthPath, [&](HttpRequest) {
          return make_health_page(pool.health(), CODERUNNER_VERSION, board.load().get());
        }},
-      {"GET", kMetricsPath, [&](HttpRequest) { return metrics.make_page(pool.health(), CODERUNNER_VERSION); }},
+      {"GET", kMetricsPath, [&](HttpRequest) {
+         return metrics.make_page(pool.health(), held.held(), CODERUNNER_VERSION);
+       }},
       {"GET", kOpenapiPath, [&](HttpRequest) { return make_openapi_page(limits, CODERUNNER_VERSION); }},
       {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); }},
   };
@@ -130,15 +132,15 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kOpenapiPath, kRunPath});
   const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
   SandboxBoard board;
+  HeldBytes held(settings.queue_bytes);
   const Error no_memory{Fault::kBusy, "the requests at hand hold too much memory"};
-  Routes routes(list_routes(run_route, pool, board, metrics, settings.limits),
+  Routes routes(list_routes(run_route, pool, held, board, metrics, settings.limits),
                 [&](const HttpRequest& request, const HttpReply& reply) { audit.write_refusal(request, reply); },
                 [&] { return make_error_reply(no_memory, pool.estimate_wait()); });
   MeteredHandler metered(routes, metrics);
   FunctionsHost functions_host(metered);
   const bool hosted = settings.starter != Starter::kOperator;
   HttpHandler& handler = hosted ? static_cast<HttpHandler&>(functions_host) : metered;
-  HeldBytes held(settings.queue_bytes);
   const auto server = TRY(HttpServer::bind(describe_http(settings, hosted, held), handler));
   const Serving serving(*server);
 

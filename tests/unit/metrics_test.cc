@@ -9,7 +9,7 @@ namespace coderunner {
 namespace {
 
 std::string page_of(const Metrics& metrics, const PoolHealth& health = {}) {
-  const HttpReply reply = metrics.make_page(health, "1.2.3");
+  const HttpReply reply = metrics.make_page(health, 4096, "1.2.3");
   CHECK(reply.status == 200);
   return "\n" + reply.body;
 }
@@ -26,6 +26,7 @@ TEST_CASE("what is known beforehand is there with 0") {
   }
   CHECK(has(page, "coderunner_run_seconds_count 0"));
   CHECK(has(page, R"(coderunner_build_info{version="1.2.3"} 1)"));
+  CHECK(has(page, "coderunner_held_bytes 4096"));
 }
 
 TEST_CASE("paths of clients make no series of their own") {
