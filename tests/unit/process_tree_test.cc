@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -116,6 +117,14 @@ void wake_others(int ready) {
   for (;;) ::kill(-group, SIGCONT);
 }
 
+constexpr std::uint64_t kUnseen = ~std::uint64_t{0};
+
+// Alive below this process.
+std::uint64_t tasks_below() {
+  const auto proc = ProcDir::open();
+  return proc ? count_tasks(*proc, ::getpid(), {}).value_or(kUnseen) : kUnseen;
+}
+
 // Spawns what the row says below a subreaper without root's rights and with room for 60 more tasks, kills, and looks
 // for survivors in three ways: no children, no tasks in /proc, and the end of a pipe that all of them hold.
 std::string kill_all(Hostile what, int count, std::uint64_t at_least) {
@@ -130,12 +139,13 @@ std::string kill_all(Hostile what, int count, std::uint64_t at_least) {
       char byte = 0;
       if (::read(ready->read.get(), &byte, 1) != 1) return "not ready";
     }
+    // Who has said that it is ready may not have forked yet.
+    for (const Deadline late = Deadline::in(Millis(10'000)); tasks_below() < at_least && !late.passed();) ::sched_yield();
     const auto killed = kill_descendants({});
     if (!killed) return killed.error().message;
     if (*killed < at_least) return fmt::format("{} killed", *killed);
     if (::waitpid(-1, nullptr, WNOHANG) != -1) return "a child is left";
-    const auto proc = ProcDir::open();
-    if (count_tasks(*proc, ::getpid(), {}).value_or(1) != 0) return "a task is left";
+    if (tasks_below() != 0) return "a task is left";
     ready->write.reset();
     for (;;) {
       pollfd entry{ready->read.get(), POLLIN, 0};
