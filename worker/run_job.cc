@@ -42,7 +42,8 @@ class FrameArtifacts : public ArtifactSink {
 class JobWatch {
  public:
   JobWatch(const Jail& jail, Sandbox& sandbox, ProcDir proc)
-      : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()), memory_(std::move(proc), jail.setup.limits.memory_bytes) {}
+      : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()),
+        memory_(std::move(proc), jail.setup.limits.memory_bytes, sandbox.tmpfs()) {}
 
   std::optional<RunEnd> operator()() {
     if (oom_kills() > kills_before_) return RunEnd::kMemory;

@@ -38,6 +38,8 @@ class Sandbox {
   Workdir& workdir() { return *workdir_; }
   // Reduced level: the folder on disk that all of the job's files are in; -1 at the full level.
   [[nodiscard]] int disk_folder() const { return folders_ ? folders_->root.get() : -1; }
+  // Full level: the file system in memory that all of the job's files are in; -1 at the reduced level.
+  [[nodiscard]] int tmpfs() const { return scratch_.get(); }
   [[nodiscard]] const std::string& python_version() const { return python_version_; }
 
   // Lets the interpreter run the script. The descriptors below are the job's from now on.

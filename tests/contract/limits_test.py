@@ -229,6 +229,43 @@ OUT_OF_MEMORY = [
         for t in threads: t.start()
         for t in threads: t.join()
         """),
+    ("an anonymous mapping of many processes", """
+        import mmap, os, signal
+        m = mmap.mmap(-1, 600 << 20)
+        for part in range(6):
+            if os.fork() == 0:
+                for i in range(part * (100 << 20), (part + 1) * (100 << 20), 4096): m[i] = 1
+                signal.pause()
+        signal.pause()
+        """),
+]
+
+# Where the job's files are in memory: each alone fits the scratch space, and is too much together with what is held.
+OUT_OF_MEMORY_BY_FILES = [
+    ("files, written and closed", """
+        import signal
+        held = b'x' * (100 << 20)
+        for i in range(20):
+            with open(f'f{i}', 'wb') as f: f.write(bytes([1]) * (10 << 20))
+        signal.pause()
+        """),
+    ("a file without a name", """
+        import signal, tempfile
+        held = b'x' * (100 << 20)
+        f = tempfile.TemporaryFile(buffering=0)
+        for _ in range(200): f.write(bytes([1]) * (1 << 20))
+        signal.pause()
+        """),
+    ("shared memory, held by a child", """
+        import os, signal
+        from multiprocessing import shared_memory
+        m = shared_memory.SharedMemory(create=True, size=200 << 20)
+        if os.fork() == 0:
+            m.buf[:] = bytes([1]) * len(m.buf)
+            signal.pause()
+        held = b'x' * (100 << 20)
+        signal.pause()
+        """),
 ]
 
 
@@ -238,22 +275,43 @@ class Memory(ServiceTest):
     arguments = ["--memory=256M"]
 
     def test_each_way_to_take_too_much_ends_with_137(self):
-        for name, text in OUT_OF_MEMORY:
+        for name, text in OUT_OF_MEMORY + ([] if REDUCED else OUT_OF_MEMORY_BY_FILES):
             with self.subTest(name):
-                result = self.run_script(text, timeout_s=30)
+                result = self.run_script(text, timeout_s=30, detail=True)
                 self.assertEqual(result["exit_code"], 137, result["stderr"][-600:])
                 self.assertTrue(result["stderr"].endswith("\n[Error: Out of memory]"), result["stderr"][-600:])
+                self.assertEqual((result["run"]["verdict"], result["run"]["limit"]), ("out_of_memory", "memory"))
         self.assert_still_serves()
 
+    def test_what_is_shared_counts_once(self):
+        # 150 MiB of three processes. At the reduced level there are no files in memory, and no /dev/shm.
+        self.assertEqual(self.output_of(f"""
+            import mmap, os
+            f = open('shared', 'wb+') if {not REDUCED} else None
+            if f: f.truncate(150 << 20)
+            m = mmap.mmap(f.fileno() if f else -1, 150 << 20)
+            for i in range(0, len(m), 4096): m[i] = 1
+            for _ in range(2):
+                if os.fork() == 0:
+                    for _ in range(20): sum(m[i] for i in range(0, len(m), 4096))
+                    os._exit(0)
+            for _ in range(2): os.wait()
+            print(m[0])
+            """), "1\n")
+
     def test_shared_memory_is_the_job_s_own(self):
-        # Files of /dev/shm are memory: they end the run, or their file system is full, or they are not to be had.
+        # Files of /dev/shm are memory: they end the run even where their file system is full before that; or they are
+        # not to be had.
         result = self.run_script("""
+            import os, signal
             try:
                 with open('/dev/shm/x', 'wb', buffering=0) as f:
                     for _ in range(600): f.write(bytes([1]) * (1 << 20))
-            except OSError as error: print('refused')
+            except OSError as error: print(error.strerror, flush=True)
+            if os.path.exists('/dev/shm/x'): signal.pause()
             """, timeout_s=30)
-        self.assertIn((result["exit_code"], result["stdout"]), ((137, ""), (0, "refused\n")))
+        self.assertEqual(result["exit_code"], 0 if REDUCED else 137, result)
+        self.assertIn(result["stdout"], ("Permission denied\n",) if REDUCED else ("", "No space left on device\n"))
 
     def test_a_file_in_memory_counts(self):
         result = self.run_script("""

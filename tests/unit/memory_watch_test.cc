@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <functional>
@@ -161,7 +162,7 @@ std::string watch(const Use& use, Bytes room, Bytes& peak) {
   char byte = 0;
   done->write.reset();
   if (::read(done->read.get(), &byte, 1) != 1) return "the process ended";
-  MemoryWatch watch(*ProcDir::open(), room);
+  MemoryWatch watch(*ProcDir::open(), room, -1);
   const auto over = watch.over_limit(::getpid(), {});
   peak = watch.peak();
   if (!kill_descendants({})) return "kill";
@@ -209,6 +210,49 @@ TEST_CASE("processes that are excepted do not count, those below them do") {
           if (!kill_descendants({}) || !all || !below) return "not measured";
           return *all - *below >= 2 * kPiece && *below >= kPiece ? "" : fmt::format("{} {}", *all, *below);
         }) == "");
+}
+
+// Of a file system of their own, in memory: what is on it counts once, mapped or not.
+TEST_CASE("files of the job's tmpfs count, and what is mapped of them does not count twice") {
+  const auto mapped = [](int fd) { touch(map(MAP_SHARED, fd)); };
+  const auto copied = [](int fd) { touch(map(MAP_PRIVATE, fd)); };
+  const struct { std::string what; std::function<void(int)> use; int processes; Bytes room; std::string expected; } rows[] = {
+      {"a file that nobody maps, too little room", [](int) {}, 1, kPiece / 2, "over"},
+      {"the same, enough room", [](int) {}, 1, kPiece + kNoise, "under"},
+      {"mapped by two, enough room for one of them", mapped, 2, kPiece + 2 * kNoise, "under"},
+      {"mapped by two, too little room", mapped, 2, kPiece / 2, "over"},
+      {"mapped and copied, enough room for both", copied, 1, 2 * kPiece + kNoise, "under"},
+      {"mapped and copied, too little room", copied, 1, kPiece + kNoise, "over"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    const test::ScratchDir dir;  // outside: it can go when the mount has gone with its namespace
+    CHECK(test::with_mounts([&]() -> std::string {
+            if (const std::string trouble = test::mount_tmpfs(dir.path(), 2 * kPiece, 100); !trouble.empty()) return trouble;
+            const std::string path = dir.path() + "/file";
+            const UniqueFd file(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+            if (::posix_fallocate(file.get(), 0, kPiece) != 0) return "posix_fallocate";
+            ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+            fork_and_wait(row.processes, [&] { row.use(file.get()); });
+            MemoryWatch watch(*ProcDir::open(), row.room, file.get());
+            const auto over = watch.over_limit(::getpid(), {});
+            if (!kill_descendants({}) || !over) return "not measured";
+            return *over == (row.expected == "over") ? "" : fmt::format("peak {}", watch.peak());
+          }) == "");
+  }
+}
+
+TEST_CASE("what is mapped from a device is found by the device's number, whatever a file is called") {
+  const std::string_view text =
+      "7f10-7f20 rw-s 00000000 00:2a 12   /dev/shm/x\nSize: 9 kB\nPss: 40 kB\nAnonymous: 0 kB\nVmFlags: rd wr\n"
+      "7f20-7f30 rw-p 00000000 00:2a 13   /dev/shm/y\nPss: 30 kB\nAnonymous: 20 kB\n"
+      "7f30-7f40 rw-p 00000000 00:2a 14   /dev/shm/z\nPss: 5 kB\nAnonymous: 20 kB\n"
+      "7f40-7f50 rw-s 00000000 00:12 99   /tmp/ 00:2a 1\nPss: 7 kB\nAnonymous: 0 kB\n"
+      "7f50-7f60 rw-p 00000000 00:00 0    [heap]\nPss: 3 kB\nAnonymous: 3 kB\n";
+  CHECK(parse_mapped_from(text, makedev(0, 0x2a)) == 50 * kKiB);
+  CHECK(parse_mapped_from(text, makedev(0, 0x12)) == 7 * kKiB);
+  CHECK(parse_mapped_from(text.substr(0, 30), makedev(0, 0x2a)) == 0);  // cut off before its figures
+  CHECK(parse_mapped_from("", makedev(0, 0x2a)) == 0);
 }
 
 TEST_CASE("a line of kilobytes is found by its whole key") {
