@@ -30,10 +30,11 @@ constexpr int kOldestMinor = 8, kNewestMinor = 13;
 constexpr std::string_view kOwnPython = "python/bin/python3";  // beside the programs: scripts/package puts it there
 constexpr std::string_view kDefaultPackages = ".python_packages/lib/site-packages";
 
-// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to.
+// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by way
+// of the modules in C alone; and its end spares itself taking everything apart again. Together half of what it takes.
 constexpr const char* kProbe = R"(
 import os, sys
-for name in ("ssl", "sqlite3", "ctypes", "hashlib", "lzma", "bz2", "zlib"):
+for name in ("_ssl", "_sqlite3", "_ctypes", "_hashlib", "_lzma", "_bz2", "zlib", "_uuid"):
     try:
         __import__(name)
     except Exception:
@@ -48,6 +49,7 @@ rows += [("library", f) for f in sorted(files) if b".so" in f]
 for key, value in rows:
     sys.stdout.buffer.write(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0")
 sys.stdout.flush()
+os._exit(0)
 )";
 
 // Where every program of the system finds its loader, its libraries and the shell.

@@ -50,6 +50,9 @@ def park():
 
     held = show_stacks_on_signal(report)
     if stage == "template":
+        # A file of its own: an interpreter for one job need not compile it.
+        with open(boot + "/template.py", "rb") as text:
+            exec(compile(text.read(), text.name, "exec"), globals())
         serve_forks(go, report, os.environ.pop("CODERUNNER_PRELOAD").split(","))
     if stage != "again":
         os.write(report, b"parked\0%s\0" % ".".join(map(str, sys.version_info[:3])).encode())
@@ -142,6 +145,14 @@ def show_stacks_on_signal(report):
     _ctypes.call_function(_ctypes.dlsym(libc, "mprotect"),
                           (_ctypes.byref(view), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC))
     return [sys.modules.pop(name) for name in ("_ctypes", "faulthandler", "mmap")]
+
+
+def still_ours(os, descriptor, pipe):
+    """Whether a descriptor is the pipe that it was: a script may close it, and the next file takes its number."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), pipe)
+    except OSError:
+        return False
 
 
 def tell_exception_at_exit(report, home, held):

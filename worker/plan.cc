@@ -14,6 +14,10 @@ constexpr std::string_view kBootstrap =
 #include "bootstrap.inc"
     ;
 
+constexpr std::string_view kTemplate =
+#include "template.inc"
+    ;
+
 constexpr std::array<std::string_view, 3> kStepNames = {"working directory", "init", "park"};
 
 constexpr std::string_view kBootDirectory = "/.coderunner";
@@ -37,7 +41,7 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
   for (const char* device : {"null", "zero", "full", "random", "urandom"})
     rows.push_back({MountKind::kDeviceBind, fmt::format("/dev/{}", device), fmt::format("/dev/{}", device),
                     "harmless and expected"});
-  const std::array<MountRow, 11> own = {{
+  const std::array<MountRow, 12> own = {{
       {MountKind::kSymlink, "/proc/self/fd", "/dev/fd", "subprocess, shells"},
       {MountKind::kSymlink, "/proc/self/fd/0", "/dev/stdin", "scripts that open it"},
       {MountKind::kSymlink, "/proc/self/fd/1", "/dev/stdout", "scripts that open it"},
@@ -47,6 +51,7 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
       {MountKind::kFile, "127.0.0.1 localhost\n::1 localhost\n", "/etc/hosts", "localhost has a name"},
       {MountKind::kFile, std::string(bootstrap_source()), fmt::format("{}/sitecustomize.py", kBootDirectory),
        "parks the interpreter until a job comes"},
+      {MountKind::kFile, std::string(kTemplate), fmt::format("{}/template.py", kBootDirectory), "what a template does besides"},
       {MountKind::kHostProc, "/proc", "/proc", "the job mounts its own over it"},
       {MountKind::kDirectory, "", "/work", "working directory"},
       {MountKind::kDirectory, "", "/tmp", "scratch"},

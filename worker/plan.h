@@ -45,7 +45,7 @@ struct JailPlan {
   Bytes scratch_bytes = 0;
   std::uint64_t scratch_inodes = 0;
   std::string working_directory;
-  std::string boot_directory;        // holds bootstrap.py as sitecustomize.py
+  std::string boot_directory;        // holds bootstrap.py as sitecustomize.py, and template.py where there are templates
   std::vector<std::string> argv;     // argv[0] is the interpreter's path
   std::vector<std::string> environment;
   std::vector<std::string> read_only_paths, read_write_paths;  // reduced level: Landlock's rules
@@ -70,7 +70,7 @@ std::vector<std::string> template_environment(const JailPlan& plan, const Worker
 
 std::string describe_plan(const JailPlan& plan);
 
-// The text of template.py and bootstrap.py.
+// The text of bootstrap.py.
 std::string_view bootstrap_source();
 
 }  // namespace coderunner

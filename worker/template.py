@@ -1,5 +1,5 @@
 # Role: the Python side of a warm template: imports what jobs will want, then forks a parked runner for each of them.
-# Callers: bootstrap.py's park(), of which it is the first half of the same file in the jail.
+# Callers: bootstrap.py's park(), in a template and nowhere else, which gives it its own module's names.
 # Law: a runner has given up everything that a job must not have before it parks: capabilities, descriptors, the
 # template's namespaces. What template.cc does in C++ for the template itself is not done again here.
 #
@@ -350,14 +350,6 @@ def quick_finish(libc, report):
             libc.on_exit(leave_thunk, None)
 
     return switch_on
-
-
-def still_ours(os, descriptor, pipe):
-    """Whether a descriptor is the pipe that it was: a script may close it, and the next file takes its number."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), pipe)
-    except OSError:
-        return False
 
 
 def patch_function(libc, function, replacement):
