@@ -141,8 +141,16 @@ class Effects(unittest.TestCase):
             self.assertEqual(service.status(script=text), status, (count, size))
 
     def check_queue(self, service):
+        arriving = service.connect()
+        arriving.putrequest("POST", "/api/run")
+        arriving.putheader("x-functions-key", KEY["x-functions-key"])
+        arriving.putheader("Content-Length", "100000")
+        arriving.endheaders(b" " * 50_000)
+        eventually(lambda: b"coderunner_held_bytes 50000" in service.request("GET", "/metrics", None, KEY).body,
+                   "bytes that are held")
+        self.assertEqual(service.status(stdin="x" * 1_000_000), 429)  # too many together
+        arriving.close()
         running = spin(service, 30)
-        self.assertEqual(service.status(stdin="x" * 1_060_000), 429)  # too many bytes to wait
         waiting = service.connect()
         waiting.request("POST", "/api/run", b'{"script": "pass"}', KEY)
         eventually(lambda: service.health()["queue"] == 1, "one that waits")
