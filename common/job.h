@@ -30,6 +30,7 @@ struct WorkerSetup {
   SandboxMode sandbox = SandboxMode::kAuto;
   RunnerMode runner = RunnerMode::kFresh;
   NetworkMode network = NetworkMode::kNone;
+  std::uint32_t cores = 1;                   // a job's share, 1 or more: what numeric libraries are told to use
   std::string python;                        // absolute path of the interpreter
   std::vector<std::string> read_only_paths;  // absolute: what the interpreter needs to see, files and directories
   std::string packages;                      // absolute path of a site-packages folder, or empty
@@ -119,7 +120,7 @@ template <class A> void fields(A& a, Limits& v) {
     v.artifacts_bytes, v.artifacts);
 }
 template <class A> void fields(A& a, WorkerSetup& v) {
-  a(v.index, v.sandbox, v.runner, v.network, v.python, v.read_only_paths, v.packages, v.preload, v.temp_dir,
+  a(v.index, v.sandbox, v.runner, v.network, v.cores, v.python, v.read_only_paths, v.packages, v.preload, v.temp_dir,
     v.cgroup_dirs, v.limits);
 }
 template <class A> void fields(A& a, JobSpec& v) { a(v.entry_point, v.args, v.env, v.timeout_ms, v.nested_artifacts); }

@@ -48,6 +48,9 @@ Result<std::string> make_temp_dir(const Account& account) {
   return path;
 }
 
+// Those that this process may use (sched_getaffinity(2)).
+std::size_t count_cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+
 std::string running_folder() {
   std::error_code ignored;
   return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
@@ -90,6 +93,7 @@ PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& 
   // A single job would wait for its template, and never get the time back.
   config.setup.runner = settings.command == Command::kRun ? RunnerMode::kFresh : settings.runner;
   config.setup.network = settings.network;
+  config.setup.cores = static_cast<std::uint32_t>(std::max<std::size_t>(1, count_cores() / workers));
   config.setup.python = python.path;
   config.setup.read_only_paths = python.read_only_paths;
   config.setup.packages = python.packages;
@@ -104,7 +108,7 @@ PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& 
 
 std::size_t count_workers(const Settings& settings) {
   if (settings.workers > 0) return settings.workers;
-  return std::max(1U, std::thread::hardware_concurrency());
+  return count_cores();
 }
 
 void complain(std::string_view line) {

@@ -71,10 +71,13 @@ def park():
     args = [os.fsdecode(next(fields)) for _ in range(int(next(fields)))]
     variables = [os.fsdecode(next(fields)).partition("=") for _ in range(int(next(fields)))]
 
-    # What an interpreter or the loader reads at its start can not be given to one that has started, nor can the path
-    # of its main file: such a job gets a new interpreter in the same process, at the price of starting it.
-    early = ("PYTHON", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_")
-    if stage != "again" and (entry != "script.py" or any(name.startswith(early) for name, _, _ in variables)):
+    # What an interpreter, the loader or a library that may be loaded already reads at its start can not be given to one
+    # that has started, nor can the path of its main file: such a job gets a new interpreter in the same process, at the
+    # price of starting it.
+    def is_early(name):
+        return name.startswith(("PYTHON", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_")) or name.endswith("_NUM_THREADS")
+
+    if stage != "again" and (entry != "script.py" or any(is_early(name) for name, _, _ in variables)):
         environment = dict(os.environ)
         environment.update((name, value) for name, _, value in variables)
         inherited = environment.get("PYTHONPATH")

@@ -61,10 +61,16 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
   return rows;
 }
 
+// Where numeric libraries look for how many threads they should have: a thread for each core of the machine, in each
+// worker, would only fight over them. Read when such a library is loaded, which may be in a template.
+constexpr std::array kThreadCounts = {"MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"};
+
 // The contract's variables; bootstrap.py takes away what is added to them.
-std::vector<std::string> variables(const std::string& home, const std::string& temp_directory) {
-  return {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home,         "LANG=C.UTF-8",
-          "PYTHONIOENCODING=utf-8",            "PYTHONUNBUFFERED=1", "TMPDIR=" + temp_directory};
+std::vector<std::string> variables(const std::string& home, const std::string& temp_directory, std::uint32_t cores) {
+  std::vector<std::string> all = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home,         "LANG=C.UTF-8",
+                                  "PYTHONIOENCODING=utf-8",            "PYTHONUNBUFFERED=1", "TMPDIR=" + temp_directory};
+  for (const char* name : kThreadCounts) all.push_back(fmt::format("{}={}", name, cores));
+  return all;
 }
 
 std::string park_variable(const WorkerSetup& setup, const std::string& boot_directory, std::string_view stage) {
@@ -103,7 +109,7 @@ JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::stri
     plan.read_write_paths = {plan.working_directory, temp_directory};
   }
   plan.argv = {setup.python, "-X", "utf8", std::string(kScriptName)};
-  plan.environment = variables(plan.working_directory, temp_directory);
+  plan.environment = variables(plan.working_directory, temp_directory, setup.cores);
   plan.environment.push_back("PYTHONPATH=" + plan.boot_directory);
   plan.environment.push_back(park_variable(setup, plan.boot_directory, "fresh"));
   return plan;

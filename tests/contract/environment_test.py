@@ -1,8 +1,31 @@
 """Role: what a script finds around it: directory, variables, streams, user, processes, file system.
 Callers: meson test, once a mode of starting the service.
 """
+import os
+
 from contract import ServiceTest, main
-from service import RUNNER, SECRET, SECRET_NAME
+from service import RUNNER, SECRET, SECRET_NAME, THREAD_COUNTS, thread_counts
+
+
+class ShareOfCores(ServiceTest):
+    """Libraries that compute with threads take as many as a job has cores to itself."""
+
+    # Threads of the process before and after OpenBLAS has something to do for them.
+    LOOK = """
+        import os, numpy
+        numpy.ones((500, 500)) @ numpy.ones((500, 500))
+        print(*(os.environ[name] for name in %r), len(os.listdir('/proc/self/task')))
+        """ % (THREAD_COUNTS,)
+
+    workers = 1
+
+    def test_all_cores_for_an_only_worker(self):
+        cores = str(len(os.sched_getaffinity(0)))
+        self.assertEqual(self.output_of(self.LOOK).split(), [cores] * 5)
+
+    def test_a_script_s_own_wish_counts(self):
+        *counts, threads = self.output_of(self.LOOK, env={"OPENBLAS_NUM_THREADS": "1"}).split()
+        self.assertEqual((counts[-1], threads), ("1", "1"))
 
 
 class Variables(ServiceTest):
@@ -15,10 +38,12 @@ class Variables(ServiceTest):
         got = eval(self.output_of("import os; print(dict(os.environ))"))
         cwd = self.output_of("import os; print(os.environ['HOME'] == os.getcwd())")
         self.assertEqual(cwd, "True\n")
-        self.assertEqual(set(got), {"PATH", "HOME", "LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "TMPDIR"})
+        self.assertEqual(set(got), {"PATH", "HOME", "LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "TMPDIR",
+                                    *THREAD_COUNTS})
         self.assertEqual({name: got[name] for name in ("LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED")},
                          {"LANG": "C.UTF-8", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"})
         self.assertIn("/usr/bin", got["PATH"].split(":"))
+        self.assertEqual({name: got[name] for name in THREAD_COUNTS}, thread_counts(self.workers))
 
     def test_children_inherit_the_same(self):
         self.assertEqual(self.output_of("""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 
-from service import PYTHON
+from service import PYTHON, thread_counts
 
 
 def file_bytes(file):
@@ -55,7 +55,7 @@ def run_bare(fields, python=PYTHON):
     with tempfile.TemporaryDirectory(prefix="bare-python-", dir="/tmp") as directory:
         lay_out(directory, fields)
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
-                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", **fields.get("env", {})}
+                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", **thread_counts(2), **fields.get("env", {})}
         command = [python, "-X", "utf8", "script.py", *fields.get("args", [])]
         process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, preexec_fn=become_job, start_new_session=True)

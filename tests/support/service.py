@@ -58,6 +58,15 @@ def sanitizer_keeps():
     return 480 << 20 if b"__asan_init" in pathlib.Path(os.environ["CODERUNNER_BIN"]).read_bytes() else 0
 
 
+# Variables that tell libraries how many threads to compute with.
+THREAD_COUNTS = ("MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def thread_counts(workers):
+    """What a script finds in them where a service has so many workers."""
+    return dict.fromkeys(THREAD_COUNTS, str(max(1, len(os.sched_getaffinity(0)) // workers)))
+
+
 def eventually(check, what, seconds=10):
     """Polls `check` until it returns something true, and returns that; fails with the last value seen."""
     end = time.monotonic() + seconds

@@ -16,6 +16,7 @@ using namespace std::string_literals;
 
 WorkerSetup make_setup() {
   WorkerSetup setup;
+  setup.cores = 5;
   setup.index = 3;
   setup.python = "/opt/python/bin/python3";
   setup.read_only_paths = {"/usr", "/lib", "/opt/python"};
@@ -51,7 +52,9 @@ TEST_CASE("the full level's tree holds what is listed, links as links, and nothi
 TEST_CASE("the environment is the contract's, and what bootstrap.py takes away again") {
   for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced}) {
     const JailPlan plan = make_plan(make_setup(), level, "/tmp/coderunner-x/worker-3", {});
-    CHECK(plan.environment.size() == 8);
+    CHECK(plan.environment.size() == 12);
+    for (const char* name : {"MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
+      CHECK(variable(plan.environment, name) == "5");
     CHECK(variable(plan.environment, "HOME") == plan.working_directory);
     CHECK(variable(plan.environment, "LANG") == "C.UTF-8");
     CHECK(variable(plan.environment, "PYTHONIOENCODING") == "utf-8");

@@ -50,8 +50,8 @@ auto members(const Limits& v) {
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }
 auto members(const WorkerSetup& v) {
-  const auto& [a, b, c, d, e, f, g, h, i, j, k] = v;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
 }
 auto members(const JobSpec& v) {
   const auto& [a, b, c, d, e] = v;
@@ -112,6 +112,7 @@ WorkerSetup make_setup() {
           .sandbox = SandboxMode::kReduced,
           .runner = RunnerMode::kWarm,
           .network = NetworkMode::kHost,
+          .cores = 3,
           .python = "/usr/bin/python3",
           .read_only_paths = {"/usr/lib", "/lib", ""},
           .packages = "/opt/site-packages",
