@@ -121,8 +121,7 @@ Result<void> enter_root_tree(const JailPlan& plan, const std::string& anchor) {
 
 Result<UniqueFd> make_scratch(const JailPlan& plan) {
   UniqueFd scratch = TRY(make_tmpfs({{"size", fmt::format("{}", plan.scratch_bytes)},
-                                     {"nr_inodes", fmt::format("{}", plan.scratch_inodes)},
-                                     {"mode", "0700"}}));
+                                     {"nr_inodes", fmt::format("{}", plan.scratch_inodes)}}));
   for (const ScratchRow& row : plan.scratch)
     TRY(sys::retry(fmt::format("mkdirat({})", row.folder), [&] { return ::mkdirat(scratch.get(), row.folder.c_str(), 0700); }));
   return scratch;

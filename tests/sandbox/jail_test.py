@@ -3,6 +3,7 @@ Callers: meson test, once a mode of starting the service.
 Law: the expected values are the tests' own. The service is started with limits far above those of a job, as far as
 whoever runs the test may raise them: a limit that the job has is then the sandbox's.
 """
+import ctypes
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ from service import REDUCED, descendants
 
 MIB = 1 << 20
 INFINITY = resource.RLIM_INFINITY
+CLONE_NEWNS, MS_REC, MS_SHARED = 0x20000, 0x4000, 1 << 20  # unshare(2), mount(2)
 RLIMITS = {"core": 4, "fsize": 1, "memlock": 8, "msgqueue": 12, "nice": 13, "nofile": 7, "rtprio": 14, "sigpending": 11,
            "stack": 3, "nproc": 6, "as": 9}
 
@@ -21,7 +23,8 @@ mounts = {}
 try:
     for line in open('/proc/self/mountinfo'):
         words = line.split()
-        mounts[words[4]] = words[5].split(',') + words[-1].split(',')  # the last one is on top
+        tied = words[6:words.index('-')]  # to mounts of others: what is mounted there comes here (mount_namespaces(7))
+        mounts[words[4]] = words[5].split(',') + words[-1].split(',') + tied  # the last one is on top
 except PermissionError: pass
 limits = {str(i): resource.prlimit(0, i) for i in range(16)}
 spaces = {name: os.readlink(f'/proc/self/ns/{name}') for name in ('user', 'mnt', 'pid', 'net', 'ipc', 'uts')}
@@ -39,6 +42,15 @@ def raise_own_limits():
                 pass  # not in every container
 
 
+def share_own_mounts():
+    """As systemd has them: what happens to them happens wherever they have been cloned to, unless that is undone."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for failed in (libc.unshare(CLONE_NEWNS), libc.mount(None, b"/", None, MS_REC | MS_SHARED, None)):
+            if failed:
+                raise OSError(ctypes.get_errno(), "own mounts")
+
+
 class Jail(ServiceTest):
     """One look from inside."""
 
@@ -47,6 +59,7 @@ class Jail(ServiceTest):
     @classmethod
     def setUpClass(cls):
         raise_own_limits()
+        share_own_mounts()
         super().setUpClass()
 
     def look(self):
@@ -83,6 +96,7 @@ class Jail(ServiceTest):
         for place, flags in mounts.items():
             # Nothing that could give a privilege, and nothing to write to but what is the job's own.
             self.assertIn("nosuid", flags, place)
+            self.assertEqual([flag for flag in flags if ":" in flag and "=" not in flag], [], place)
             if "rw" in flags[:1] and place not in want:
                 self.fail(f"{place} is writable")
 
