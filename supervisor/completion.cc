@@ -43,7 +43,7 @@ std::string make_bash_completion() {
   std::string flags(kCommandFlags), files(kFileFlags), values(kValueFlags), choices;
   for (const SettingRow& row : setting_rows()) {
     flags += fmt::format(" --{}", row.name);
-    const bool choice = row.takes.find('|') != row.takes.npos || row.takes == row.default_text;  // "none" alone
+    const bool choice = row.takes.find('|') != row.takes.npos;
     if (choice) {
       std::string words(row.takes);
       std::ranges::replace(words, '|', ' ');

@@ -70,6 +70,9 @@ constexpr std::array kEtcFiles = {
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
 };
 
+// What finds a name on the network, for scripts that may: resolv.conf(5), hosts(5), host.conf(5), gai.conf(5).
+constexpr std::array kNetworkFiles = {"/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf"};
+
 // Trees that hold more than an interpreter: its parts are shown one by one instead.
 bool is_too_broad(const fs::path& path) {
   static constexpr std::array kBroad = {"/",    "/boot", "/dev",  "/etc", "/home", "/media", "/mnt",
@@ -247,10 +250,12 @@ Result<InterpreterFacts> ask_interpreter(const std::string& python) {
   return parse_answer(answer);
 }
 
-std::vector<std::string> derive_read_only_paths(const InterpreterFacts& facts) {
+std::vector<std::string> derive_read_only_paths(const InterpreterFacts& facts, NetworkMode network) {
   PathSet paths;
   for (const char* tree : kSystemTrees) paths.add(tree);
   for (const char* file : kEtcFiles) paths.add(file);
+  if (network == NetworkMode::kHost)
+    for (const char* file : kNetworkFiles) paths.add(file);
   std::error_code error;
   for (fs::directory_iterator entry("/etc", error), end; !error && entry != end; entry.increment(error)) {
     if (entry->path().filename().native().starts_with("python3")) paths.add(entry->path());
@@ -277,7 +282,7 @@ Result<Interpreter> find_interpreter(const InterpreterRequest& request) {
       continue;
     }
     if (!packages.empty()) facts->search_path.push_back(packages);
-    return Interpreter{facts->executable, facts->version, derive_read_only_paths(*facts), std::move(packages),
+    return Interpreter{facts->executable, facts->version, derive_read_only_paths(*facts, request.network), std::move(packages),
                        std::move(*note)};
   }
   return fail(Fault::kInternal, fmt::format("no usable Python: {}", refused));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/job.h"
 #include "common/result.h"
 
 namespace coderunner {
@@ -15,6 +16,7 @@ struct InterpreterRequest {
   std::string search;     // the value of PATH, for python3
   std::string packages;   // --packages; empty: the default places
   std::string beside;     // the folder of the running executable: one of the default places
+  NetworkMode network = NetworkMode::kNone;  // kHost: what finds names on the network is shown, too
 };
 
 struct Interpreter {
@@ -37,6 +39,6 @@ struct InterpreterFacts {
 Result<InterpreterFacts> ask_interpreter(const std::string& python);
 
 // From these facts the paths as in Interpreter.
-std::vector<std::string> derive_read_only_paths(const InterpreterFacts& facts);
+std::vector<std::string> derive_read_only_paths(const InterpreterFacts& facts, NetworkMode network);
 
 }  // namespace coderunner

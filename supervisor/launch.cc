@@ -80,7 +80,7 @@ Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::sp
 
 Result<Interpreter> find_python(const Settings& settings) {
   const char* search = ::getenv("PATH");
-  return find_interpreter({settings.python, search != nullptr ? search : "", settings.packages, running_folder()});
+  return find_interpreter({settings.python, search != nullptr ? search : "", settings.packages, running_folder(), settings.network});
 }
 
 PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& ground, const Interpreter& python) {

@@ -51,7 +51,8 @@ def refuse(reason):
 # ---- namespaces
 
 def shared_namespaces():
-    shared = [name for name, theirs in bait["namespaces"].items() if os.readlink("/proc/self/ns/" + name) == theirs]
+    shared = [name for name, theirs in bait["namespaces"].items()
+              if os.readlink("/proc/self/ns/" + name) == theirs and (name != "net" or bait["network"] == "none")]
     if shared:
         return "shared with the service: " + ", ".join(shared)
     refuse("none is the service's")

@@ -124,6 +124,8 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   const std::size_t workers = count_workers(settings);
   Ground ground = TRY(lay_ground(settings, workers, title_area));
   const Interpreter python = TRY(find_python(settings));
+  if (settings.network == NetworkMode::kHost)
+    complain("--network=host: scripts reach whatever this host reaches, servers on its loopback interface included");
 
   FdAuditSink sink(STDOUT_FILENO);
   AuditLog audit(sink, TRY(TrustedProxies::parse(settings.trusted_proxies)));

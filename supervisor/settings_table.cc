@@ -70,12 +70,10 @@ template <class T>
 struct Choice {
   std::string_view name;
   T value;
-  std::string_view refusal = {};  // set: known, but not to be had
 };
 
 constexpr Choice<RunnerMode> kRunners[] = {{"warm", RunnerMode::kWarm}, {"fresh", RunnerMode::kFresh}};
-constexpr Choice<NetworkMode> kNetworks[] = {{"none", NetworkMode::kNone},
-                                             {"host", NetworkMode::kHost, "not available yet, use none"}};
+constexpr Choice<NetworkMode> kNetworks[] = {{"none", NetworkMode::kNone}, {"host", NetworkMode::kHost}};
 constexpr Choice<SandboxMode> kSandboxes[] = {
     {"auto", SandboxMode::kAuto}, {"strict", SandboxMode::kStrict}, {"reduced", SandboxMode::kReduced}};
 
@@ -84,11 +82,10 @@ Result<void> set_choice(Settings& settings, std::string_view value) {
   std::string names;
   for (const auto& choice : kChoices) {
     if (choice.name == value) {
-      if (!choice.refusal.empty()) return refuse_value(fmt::format("{}: {}", value, choice.refusal));
       member_of<Member>(settings) = choice.value;
       return {};
     }
-    if (choice.refusal.empty()) names += fmt::format("{}{}", names.empty() ? "" : " or ", choice.name);
+    names += fmt::format("{}{}", names.empty() ? "" : " or ", choice.name);
   }
   return refuse_value(fmt::format("takes {}, not \"{}\"", names, value));
 }
@@ -197,7 +194,7 @@ constexpr SettingRow kRows[] = {
      set_path<&S::packages>},
     {"sandbox", "auto|strict|reduced", "auto", kSandbox,
      "strict: no start below the full level; reduced: always the fallback", set_choice<&S::sandbox, kSandboxes>},
-    {"network", "none", "none", kSandbox, "what scripts can reach", set_choice<&S::network, kNetworks>},
+    {"network", "none|host", "none", kSandbox, "what scripts can reach", set_choice<&S::network, kNetworks>},
     {"user", "NAME", "nobody", kSandbox, "whom to become when started as root", set_text<&S::user>},
 
     {"max-timeout", "SECONDS", "300", kLimits, "the longest a run may ask for",

@@ -35,7 +35,7 @@ std::vector<std::pair<std::string, std::string>> find_links(const std::vector<st
 }
 
 Result<void> confine(const JailPlan& plan, const std::string& anchor) {
-  TRY(enter_worker_namespaces());
+  TRY(enter_worker_namespaces(plan.network));
   return enter_root_tree(plan, anchor);
 }
 
@@ -81,10 +81,14 @@ Result<void> write_bootstrap(const JailPlan& plan) {
   return sys::write_all(file.get(), bootstrap_source());
 }
 
+MemoryAccount memory_account(const Jail& jail) {
+  return jail.cgroup_counts_memory() ? MemoryAccount::kCgroup : MemoryAccount::kNone;
+}
+
 Result<RlimitFacts> rlimit_facts(const Jail& jail) {
   const std::uint64_t keepers = jail.setup.runner == RunnerMode::kWarm ? 3 : 2;  // the worker, init, the template
   RlimitFacts facts{.level = jail.plan.level,
-                    .memory = jail.cgroup_counts_memory() ? MemoryAccount::kCgroup : MemoryAccount::kNone,
+                    .memory = memory_account(jail),
                     .other_tasks = keepers,
                     .pids_cgroup = jail.cgroup && jail.cgroup->limits_processes()};
   if (!nproc_is_per_namespace(jail.plan.level)) facts.other_tasks = TRY(count_user_tasks(::getuid()));
@@ -96,21 +100,28 @@ Result<RlimitFacts> rlimit_facts(const Jail& jail) {
 Result<void> harden_worker() {
   TRY(set_no_new_privileges());
   TRY(set_dumpable(Dumpable::kNo));
-  TRY(install_filter(TRY(compile_filter(FilterKind::kWorker))));
+  TRY(install_filter(TRY(compile_worker_filter())));
   return {};
+}
+
+std::string full_namespaces(NetworkMode network) {
+  return network == NetworkMode::kNone ? "user, pid, ipc, mount, network, uts" : "user, pid, ipc, mount, uts";
 }
 
 std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why_reduced, const Result<void>& named) {
   const bool full = jail.full();
   std::vector<LayerState> layers;
-  layers.push_back({"namespaces", full, full ? "user, pid, ipc, mount, network, uts" : why_reduced});
+  layers.push_back({"namespaces", full, full ? full_namespaces(jail.plan.network) : why_reduced});
   const unsigned abi = jail.landlock_abi;
   layers.push_back({"files", full || abi > 0,
                     full      ? "own read-only tree, tmpfs of limited size"
                     : abi > 0 ? fmt::format("Landlock {}; disk use watched", landlock_detail(abi))
                               : "no Landlock: scripts can read what the service's user can; use Linux 5.13 or later"});
-  layers.push_back({"network", jail.setup.network == NetworkMode::kNone,
-                    full ? "empty network namespace" : "seccomp refuses every socket but Unix ones"});
+  const bool apart = jail.plan.network == NetworkMode::kNone;
+  layers.push_back({"network", apart,
+                    !apart ? "off by --network=host: scripts reach what this host reaches, its loopback services included"
+                    : full ? "empty network namespace"
+                           : "seccomp refuses every socket but pairs of Unix ones"});
   layers.push_back({"syscalls", true,
                     fmt::format("seccomp allowlist, no_new_privs, no capabilities; refused calls {}",
                                 named ? "are named" : "have no names: " + named.error().message)});
@@ -161,7 +172,7 @@ Result<Jail> build_jail(WorkerSetup setup) {
   jail.landlock_abi = query_landlock_abi().value_or(0);
   jail.rlimits = plan_rlimits(jail.setup.limits, TRY(rlimit_facts(jail)));
   const auto named = try_notifications();
-  jail.filter = TRY(compile_filter(jail.full() ? FilterKind::kScriptFull : FilterKind::kScriptReduced,
+  jail.filter = TRY(compile_filter({jail.plan.level, jail.plan.network, memory_account(jail)},
                                    named ? Refusal::kByListener : Refusal::kByFilter));
   jail.layers = describe_layers(jail, why_reduced, named);
   TRY(harden_worker());

@@ -34,7 +34,7 @@ Result<void> raise_loopback() {
 
 }  // namespace
 
-Result<void> enter_worker_namespaces() {
+Result<void> enter_worker_namespaces(NetworkMode network) {
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();
   TRY(sys::retry("unshare(user)", [] { return ::unshare(CLONE_NEWUSER); }));
@@ -42,11 +42,12 @@ Result<void> enter_worker_namespaces() {
   TRY(sys::write_file("/proc/self/setgroups", "deny"));
   TRY(sys::write_file("/proc/self/uid_map", fmt::format("{} {} 1", kJobUid, uid)));
   TRY(sys::write_file("/proc/self/gid_map", fmt::format("{} {} 1", kJobGid, gid)));
-  TRY(sys::retry("unshare(mount, network, ipc, uts)",
-                 [] { return ::unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS); }));
+  const bool apart = network == NetworkMode::kNone;
+  const int spaces = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (apart ? CLONE_NEWNET : 0);
+  TRY(sys::retry("unshare(mount, network, ipc, uts)", [&] { return ::unshare(spaces); }));
   TRY(sys::retry("mount(/, private)", [] { return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr); }));
   TRY(sys::retry("sethostname", [] { return ::sethostname("sandbox", 7); }));
-  return raise_loopback();
+  return apart ? raise_loopback() : Result<void>();
 }
 
 Result<Child> clone_init() {

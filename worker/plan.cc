@@ -20,6 +20,8 @@ constexpr std::string_view kTemplate =
 
 constexpr std::array<std::string_view, 3> kStepNames = {"working directory", "init", "park"};
 
+constexpr const char* kHosts = "/etc/hosts";  // the host's own where jobs are on its network
+
 constexpr std::string_view kBootDirectory = "/.coderunner";
 
 // The job's own tmpfs; nothing else in its tree is writable. The last row's place holds all of it while mounting.
@@ -41,14 +43,13 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
   for (const char* device : {"null", "zero", "full", "random", "urandom"})
     rows.push_back({MountKind::kDeviceBind, fmt::format("/dev/{}", device), fmt::format("/dev/{}", device),
                     "harmless and expected"});
-  const std::array<MountRow, 12> own = {{
+  const std::array<MountRow, 11> own = {{
       {MountKind::kSymlink, "/proc/self/fd", "/dev/fd", "subprocess, shells"},
       {MountKind::kSymlink, "/proc/self/fd/0", "/dev/stdin", "scripts that open it"},
       {MountKind::kSymlink, "/proc/self/fd/1", "/dev/stdout", "scripts that open it"},
       {MountKind::kSymlink, "/proc/self/fd/2", "/dev/stderr", "scripts that open it"},
       {MountKind::kFile, passwd(), "/etc/passwd", "getpass, pwd, expanduser: one user, no account of the host's"},
       {MountKind::kFile, group(), "/etc/group", "the same for grp"},
-      {MountKind::kFile, "127.0.0.1 localhost\n::1 localhost\n", "/etc/hosts", "localhost has a name"},
       {MountKind::kFile, std::string(bootstrap_source()), fmt::format("{}/sitecustomize.py", kBootDirectory),
        "parks the interpreter until a job comes"},
       {MountKind::kFile, std::string(kTemplate), fmt::format("{}/template.py", kBootDirectory), "what a template does besides"},
@@ -58,6 +59,8 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
   }};
   rows.insert(rows.end(), own.begin(), own.end());
   rows.push_back({MountKind::kDirectory, "", "/dev/shm", "shared memory and semaphores of multiprocessing"});
+  if (std::ranges::find(setup.read_only_paths, kHosts) == setup.read_only_paths.end())
+    rows.push_back({MountKind::kFile, "127.0.0.1 localhost\n::1 localhost\n", kHosts, "localhost has a name"});
   return rows;
 }
 

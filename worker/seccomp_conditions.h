@@ -18,15 +18,39 @@
 #include <cstdint>
 #include <string_view>
 
+#include "worker/seccomp_filter.h"
 #include "worker/seccomp_policy.h"
 
 namespace coderunner::policy {
 
-// Which filters a condition belongs to.
-enum Scope : std::uint8_t { kWorkerScope = 1, kFullScope = 2, kReducedScope = 4 };
-inline constexpr std::uint8_t kScripts = kFullScope | kReducedScope;
-inline constexpr std::uint8_t kNetworked = kWorkerScope | kFullScope;  // the network namespace is empty
-inline constexpr std::uint8_t kEvery = kWorkerScope | kScripts;
+// Which filters a condition belongs to, as a set: a bit for the worker's, and one for each kind of script's.
+using Scopes = std::uint16_t;
+inline constexpr Scopes kWorkerScope = 1;
+
+constexpr Scopes scope_of(ScriptFacts facts) {
+  const unsigned kind = (facts.level == SandboxLevel::kReduced ? 1 : 0) | (facts.network == NetworkMode::kHost ? 2 : 0) |
+                        (facts.memory == MemoryAccount::kNone ? 4 : 0);
+  return static_cast<Scopes>(2U << kind);
+}
+
+// Of all kinds of scripts those that `holds` is true for.
+template <class Predicate>
+constexpr Scopes scripts_where(Predicate holds) {
+  Scopes scopes = 0;
+  for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced})
+    for (const NetworkMode network : {NetworkMode::kNone, NetworkMode::kHost})
+      for (const MemoryAccount memory : {MemoryAccount::kCgroup, MemoryAccount::kNone})
+        if (const ScriptFacts facts{level, network, memory}; holds(facts)) scopes |= scope_of(facts);
+  return scopes;
+}
+
+inline constexpr Scopes kScripts = scripts_where([](const ScriptFacts&) { return true; });
+inline constexpr Scopes kEvery = kWorkerScope | kScripts;
+inline constexpr Scopes kFullScope = scripts_where([](const ScriptFacts& f) { return f.level == SandboxLevel::kFull; });
+inline constexpr Scopes kReducedScope = kScripts & ~kFullScope;
+inline constexpr Scopes kHostNetwork = scripts_where([](const ScriptFacts& f) { return f.network == NetworkMode::kHost; });
+// Where every page that is held is charged to the job, however it is held.
+inline constexpr Scopes kCharged = scripts_where([](const ScriptFacts& f) { return f.memory == MemoryAccount::kCgroup; });
 
 // (argument & mask) == value. The kernel ignores the upper half of an int argument, so the mask must, too.
 struct ArgTest {
@@ -37,7 +61,7 @@ struct ArgTest {
 
 struct ConditionRow {
   std::string_view name;
-  std::uint8_t scopes;
+  Scopes scopes;
   std::uint8_t count;  // tests in use; none: always
   std::array<ArgTest, 3> tests;
   std::string_view why;
@@ -50,10 +74,10 @@ inline constexpr std::uint64_t kSocketType = 0xf;  // SOCK_TYPE_MASK (include/li
 inline constexpr std::uint64_t kNamespaceFlags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
                                                  CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
 
-constexpr ConditionRow always(std::string_view name, std::uint8_t scopes, std::string_view why) {
+constexpr ConditionRow always(std::string_view name, Scopes scopes, std::string_view why) {
   return {name, scopes, 0, {}, why};
 }
-constexpr ConditionRow when(std::string_view name, std::uint8_t scopes, ArgTest test, std::string_view why) {
+constexpr ConditionRow when(std::string_view name, Scopes scopes, ArgTest test, std::string_view why) {
   return {name, scopes, 1, {test}, why};
 }
 constexpr ConditionRow request(std::uint64_t number, std::string_view why) {
@@ -63,9 +87,10 @@ constexpr ConditionRow unix_pair(std::uint64_t type) {
   return {"socketpair", kEvery, 2, {{{0, kInt, AF_UNIX}, {1, kSocketType, type}}}, "between processes of the job"};
 }
 // Not at the reduced level: there a path leads to the host's servers, and no argument of connect(2) that a filter can
-// see tells them from the job's own.
+// see tells them from the job's own. Nor on the host's network: to its namespace belong the names of abstract sockets.
 constexpr ConditionRow unix_socket(std::uint64_t type) {
-  return {"socket", kNetworked, 2, {{{0, kInt, AF_UNIX}, {1, kSocketType, type}}}, "servers of the job's own"};
+  return {"socket", kWorkerScope | (kFullScope & ~kHostNetwork), 2, {{{0, kInt, AF_UNIX}, {1, kSocketType, type}}},
+          "servers of the job's own"};
 }
 // At the reduced level other processes of the same user can be named; 0 is the caller.
 constexpr ConditionRow own(std::string_view name, std::uint8_t argument) {
@@ -76,8 +101,8 @@ constexpr ConditionRow namespaced(std::string_view name) {
 }
 // Protocols by number: others (SCTP, DCCP, MPTCP, UDP-Lite) would load kernel modules.
 constexpr ConditionRow inet_socket(std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
-  return {"socket", kNetworked, 3, {{{0, kInt, family}, {1, kSocketType, type}, {2, kInt, protocol}}},
-          "loopback servers and clients"};
+  return {"socket", kWorkerScope | kFullScope | kHostNetwork, 3,
+          {{{0, kInt, family}, {1, kSocketType, type}, {2, kInt, protocol}}}, "an empty network, or one that is allowed"};
 }
 
 inline constexpr auto kConditions = std::to_array<ConditionRow>({
@@ -130,6 +155,8 @@ inline constexpr auto kConditions = std::to_array<ConditionRow>({
     namespaced("ioprio_set"),
     {"ioprio_set", kReducedScope, 2, {{{0, kInt, 1}, {1, kInt, 0}}}, "its own (IOPRIO_WHO_PROCESS)"},
 
+    always("memfd_create", kCharged, "its pages need no process that maps them: only a cgroup sees them"),
+
     when("mknod", kEvery, {1, S_IFMT, S_IFIFO}, "os.mkfifo()"),
     when("mknod", kEvery, {1, S_IFMT, S_IFREG}, "a regular file"),
     when("mknod", kEvery, {1, S_IFMT, 0}, "a regular file: mknod(2) reads type 0 so"),
@@ -156,6 +183,8 @@ inline constexpr auto kConditions = std::to_array<ConditionRow>({
     namespaced("setpriority"),
     {"setpriority", kReducedScope, 2, {{{0, kInt, 0}, {1, kInt, 0}}}, "its own nice value (PRIO_PROCESS)"},
 
+    always("shmget", kFullScope & kCharged, "its pages need no process that maps them: only a cgroup sees them"),
+
     inet_socket(AF_INET, SOCK_STREAM, 0),
     inet_socket(AF_INET, SOCK_STREAM, IPPROTO_TCP),
     inet_socket(AF_INET, SOCK_DGRAM, 0),
@@ -174,7 +203,7 @@ inline constexpr auto kConditions = std::to_array<ConditionRow>({
 
 // ---- the compile-time checks
 
-constexpr bool has_condition(std::string_view name, std::uint8_t scope) {
+constexpr bool has_condition(std::string_view name, Scopes scope) {
   return std::ranges::any_of(kConditions, [&](const auto& row) { return row.name == name && (row.scopes & scope); });
 }
 constexpr bool conditions_fit(const SyscallRow& row) {

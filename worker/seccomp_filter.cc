@@ -33,25 +33,11 @@ constexpr std::uint32_t kBinaryTree = 2;
 
 using Context = std::unique_ptr<void, decltype(&seccomp_release)>;
 
-constexpr std::uint8_t scope_of(FilterKind kind) {
-  switch (kind) {
-    case FilterKind::kWorker: return policy::kWorkerScope;
-    case FilterKind::kScriptFull: return policy::kFullScope;
-    case FilterKind::kScriptReduced: return policy::kReducedScope;
-  }
-  return 0;
-}
-
 // The row's verdict for one filter, kFullOnly resolved.
-SyscallVerdict verdict_of(const SyscallRow& row, FilterKind kind) {
-  if (kind == FilterKind::kWorker) return row.worker;
+SyscallVerdict verdict_of(const SyscallRow& row, policy::Scopes scope) {
+  if (scope == policy::kWorkerScope) return row.worker;
   if (row.script != SyscallVerdict::kFullOnly) return row.script;
-  return kind == FilterKind::kScriptFull ? SyscallVerdict::kAllow : SyscallVerdict::kDeny;
-}
-
-// What a call gets that no rule allows.
-constexpr std::uint32_t refusal_of(FilterKind kind) {
-  return kind == FilterKind::kWorker ? SCMP_ACT_TRACE(0) : SCMP_ACT_ERRNO(EPERM);
+  return (scope & policy::kFullScope) != 0 ? SyscallVerdict::kAllow : SyscallVerdict::kDeny;
 }
 
 // libseccomp answers a negative errno.
@@ -61,7 +47,7 @@ Result<void> check(int answer, std::string_view what) {
   return fail(Fault::kSandbox, fmt::format("seccomp: {}: {}", what, name == nullptr ? "unknown error" : name));
 }
 
-Result<void> add_conditions(scmp_filter_ctx context, std::string_view name, int number, std::uint8_t scope) {
+Result<void> add_conditions(scmp_filter_ctx context, std::string_view name, int number, policy::Scopes scope) {
   for (const policy::ConditionRow& row : policy::kConditions) {
     if (row.name != name || (row.scopes & scope) == 0) continue;
     std::array<scmp_arg_cmp, 3> tests{};
@@ -73,13 +59,13 @@ Result<void> add_conditions(scmp_filter_ctx context, std::string_view name, int 
   return {};
 }
 
-Result<void> add_rows(scmp_filter_ctx context, FilterKind kind) {
+Result<void> add_rows(scmp_filter_ctx context, policy::Scopes scope) {
   std::array<bool, kNumbers> claimed{};
   for (const SyscallRow& row : policy::kRows) {
     const int number = seccomp_syscall_resolve_name(std::string(row.name).c_str());
     if (number < 0) continue;  // not on this architecture, or newer than this libseccomp: ENOSYS by its number
     if (number < kNumbers) claimed[static_cast<std::size_t>(number)] = true;
-    switch (verdict_of(row, kind)) {
+    switch (verdict_of(row, scope)) {
       case SyscallVerdict::kAllow:
         TRY(check(seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0), row.name));
         break;
@@ -87,7 +73,7 @@ Result<void> add_rows(scmp_filter_ctx context, FilterKind kind) {
         TRY(check(seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), number, 0), row.name));
         break;
       case SyscallVerdict::kConditional:
-        TRY(add_conditions(context, row.name, number, scope_of(kind)));
+        TRY(add_conditions(context, row.name, number, scope));
         break;
       case SyscallVerdict::kDeny:
       case SyscallVerdict::kFullOnly:
@@ -122,18 +108,25 @@ void let_listener_refuse(Filter& filter) {
   filter.notifies = true;
 }
 
-}  // namespace
-
-Result<Filter> compile_filter(FilterKind kind, Refusal refusal) {
-  const Context context(seccomp_init(refusal_of(kind)), &seccomp_release);
+// `refusal`: what a call gets that no rule allows.
+Result<Filter> compile(policy::Scopes scope, std::uint32_t refusal) {
+  const Context context(seccomp_init(refusal), &seccomp_release);
   if (!context) return fail(Fault::kSandbox, "seccomp: init failed");
   // The native architecture is the only one; libseccomp sends x32 numbers on x86_64 the same way.
   TRY(check(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "bad architecture"));
   // Refused by libseccomp before 2.5: the filter is then a list, slower and as strict.
   (void)seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, kBinaryTree);
-  TRY(add_rows(context.get(), kind));
-  Filter filter = TRY(export_program(context.get()));
-  if (refusal == Refusal::kByListener && kind != FilterKind::kWorker) let_listener_refuse(filter);
+  TRY(add_rows(context.get(), scope));
+  return export_program(context.get());
+}
+
+}  // namespace
+
+Result<Filter> compile_worker_filter() { return compile(policy::kWorkerScope, SCMP_ACT_TRACE(0)); }
+
+Result<Filter> compile_filter(ScriptFacts facts, Refusal refusal) {
+  Filter filter = TRY(compile(policy::scope_of(facts), SCMP_ACT_ERRNO(EPERM)));
+  if (refusal == Refusal::kByListener) let_listener_refuse(filter);
   return filter;
 }
 

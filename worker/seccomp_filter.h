@@ -10,15 +10,18 @@
 #include <string>
 #include <vector>
 
+#include "common/job.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "worker/rlimits.h"
 
 namespace coderunner {
 
-enum class FilterKind : std::uint8_t {
-  kWorker,         // the worker and everything it starts
-  kScriptFull,     // a script in namespaces of its own: TCP and UDP sockets reach an empty network only
-  kScriptReduced,  // a script without: Unix sockets only
+// What a script's filter depends on.
+struct ScriptFacts {
+  SandboxLevel level = SandboxLevel::kFull;  // with namespaces of its own, or without
+  NetworkMode network = NetworkMode::kNone;  // kHost: TCP and UDP sockets reach what the host reaches
+  MemoryAccount memory = MemoryAccount::kCgroup;  // kNone: no memory that is nowhere mapped
 };
 
 // How a call that a script's filter refuses is answered.
@@ -32,10 +35,11 @@ struct Filter {
   bool notifies = false;  // Refusal::kByListener
 };
 
-// The worker's own filter answers with ENOSYS whatever `refusal` says, and by way of SECCOMP_RET_TRACE: of two filters'
+// The worker's own, for itself and everything it starts, answers with ENOSYS, and by way of SECCOMP_RET_TRACE: of two filters'
 // answers the kernel takes the stricter, and an EPERM of the worker's would come before the script's notification.
 // Without a tracer, which no process below a worker can be, such a call is not executed (seccomp(2)).
-Result<Filter> compile_filter(FilterKind kind, Refusal refusal = Refusal::kByFilter);
+Result<Filter> compile_worker_filter();
+Result<Filter> compile_filter(ScriptFacts facts, Refusal refusal = Refusal::kByFilter);
 
 // For the rest of the life of this process and of all it will start. Needs no_new_privs or CAP_SYS_ADMIN. Allocates
 // only to report an error. The listener of a filter that notifies, close-on-exec; else nothing valid.

@@ -124,6 +124,12 @@ class Check(Installed):
             started = service.lines[0]
         self.assertEqual(started.get("detail", "").startswith("namespaces: "), REDUCED, started)
 
+    def test_a_network_that_is_allowed_is_missing_and_nothing_fails(self):
+        done = self.command("--check", "--json", "--network=host", *FLAGS)
+        layers = json.loads(done.stdout)["layers"]
+        self.assertEqual((done.returncode, layers["network"]["status"]), (REDUCED_STATUS, "missing"), layers)
+        self.assertEqual([name for name, layer in layers.items() if layer["status"] == "fails"], [])
+
 
 class Twin(unittest.TestCase):
     """What is refused inside works outside, so that no attempt is refused for a reason of its own."""

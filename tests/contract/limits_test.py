@@ -240,6 +240,29 @@ OUT_OF_MEMORY = [
         """),
 ]
 
+# By the system call that it takes.
+HELD_BY_THE_KERNEL = [
+    ("memfd_create", """
+        import os, signal
+        for i in range(6):
+            f = os.memfd_create(str(i))
+            for _ in range(100): os.write(f, bytes([1]) * (1 << 20))
+        signal.pause()
+        """),
+    ("shmget", """
+        import ctypes, signal
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.shmat.restype = ctypes.c_void_p
+        for i in range(6):
+            one = libc.shmget(0, 100 << 20, 0o600)
+            if one == -1: raise OSError(ctypes.get_errno(), 'shmget')
+            place = libc.shmat(one, None, 0)
+            ctypes.memset(place, 1, 100 << 20)
+            libc.shmdt(ctypes.c_void_p(place))
+        signal.pause()
+        """),
+]
+
 # Where the job's files are in memory: each alone fits the scratch space, and is too much together with what is held.
 OUT_OF_MEMORY_BY_FILES = [
     ("files, written and closed", """
@@ -313,13 +336,15 @@ class Memory(ServiceTest):
         self.assertEqual(result["exit_code"], 0 if REDUCED else 137, result)
         self.assertIn(result["stdout"], ("Permission denied\n",) if REDUCED else ("", "No space left on device\n"))
 
-    def test_a_file_in_memory_counts(self):
-        result = self.run_script("""
-            import os
-            f = os.memfd_create('x')
-            for _ in range(600): os.write(f, bytes([1]) * (1 << 20))
-            """, timeout_s=30)
-        self.assertNotEqual(result["exit_code"], 0, result)
+    def test_memory_that_nobody_has_mapped(self):
+        # Only a cgroup sees it: without one it is not to be had.
+        for name, text in HELD_BY_THE_KERNEL:
+            with self.subTest(name):
+                result = self.run_script(text, timeout_s=30, detail=True)
+                if self.memory_is_charged() and (name == "memfd_create" or not REDUCED):
+                    self.assertEqual((result["exit_code"], result["run"]["limit"]), (137, "memory"), result)
+                else:
+                    self.assertEqual((result["exit_code"], result["run"]["denied"]), (1, [name]), result)
         self.assert_still_serves()
 
     def test_a_job_out_of_memory_does_not_hurt_the_other(self):

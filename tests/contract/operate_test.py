@@ -219,7 +219,7 @@ class Words(unittest.TestCase):
         for words, offered in ((("--run",), {"--runner"}), (("--runner", ""), {"warm", "fresh"}),
                                (("--runner", "w"), {"warm"}), (("--runner", "=", "f"), {"fresh"}),
                                (("--runner", "="), {"warm", "fresh"}), (("serve", "--sandbox", "s"), {"strict"}),
-                               (("--network", ""), {"none"}), (("--memory", ""), set()), (("ser",), {"serve"}),
+                               (("--network", ""), {"none", "host"}), (("--memory", ""), set()), (("ser",), {"serve"}),
                                (("--python", "/usr/bin/python3"), None), (("--config", "/etc/host"), None)):
             with self.subTest(words):
                 got = self.complete(*words)

@@ -110,7 +110,8 @@ class Bombs(AttackTest):
                 self.assertTrue(0 < int(count) < most, count)
 
     def test_descriptors_of_every_kind(self):
-        self.assert_limited(DESCRIPTORS)
+        # Files in memory are not to be had where nobody would count them.
+        self.assert_limited([row for row in DESCRIPTORS if row[0] != "memory files" or self.memory_is_charged()])
 
     def test_objects_of_the_kernel(self):
         self.assert_limited(KERNEL_OBJECTS)

@@ -14,7 +14,7 @@ ALLOWED = """
     getresgid getresuid getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr
     getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioprio_get kill landlock_add_rule
     landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen listxattr listxattrat
-    llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier memfd_create mincore mkdir
+    llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier mincore mkdir
     mkdirat mlock mlock2 mlockall mmap mprotect mremap mseal msync munlock munlockall munmap nanosleep newfstatat
     open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll
     prctl pread64 preadv preadv2 pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv
@@ -42,12 +42,12 @@ REFUSED = """
 
 ALLOWED_AT_THE_FULL_LEVEL = """
     mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv msgsnd semctl semget
-    semop semtimedop shmat shmctl shmdt shmget
+    semop semtimedop shmat shmctl shmdt
 """.split()
 
 CONDITIONAL = """
-    clone ioctl ioprio_set mknod mknodat personality prlimit64 sched_setaffinity sched_setattr sched_setparam
-    sched_setscheduler setpriority socket socketpair
+    clone ioctl ioprio_set memfd_create mknod mknodat personality prlimit64 sched_setaffinity sched_setattr sched_setparam
+    sched_setscheduler setpriority shmget socket socketpair
 """.split()
 
 ABSENT = """
@@ -59,6 +59,7 @@ ABSENT = """
 # Calls that depend on their arguments: call, arguments (-1 for the rest), who is answered by the kernel itself instead
 # of with EPERM. NOBODY_ELSE: a process, user or group that does not exist.
 EVERYWHERE, FULL_LEVEL, NOWHERE = "everywhere", "full", "nowhere"
+CHARGED, FULL_AND_CHARGED = "where a cgroup counts memory", "the same at the full level"
 NOBODY_ELSE = 4_190_000
 FORK = 17  # SIGCHLD
 
@@ -91,6 +92,7 @@ CONDITIONS = [
     ("ioprio_set", (1, 0), EVERYWHERE),
     ("ioprio_set", (1, NOBODY_ELSE), FULL_LEVEL),
     ("ioprio_set", (3, NOBODY_ELSE), FULL_LEVEL),
+    ("memfd_create", (), CHARGED),
     *[(call, (*before, kind | 0o600), who) for call, before in (("mknod", (-1,)), ("mknodat", (-1, -1)))
       for kind, who in ((0o010000, EVERYWHERE), (0o100000, EVERYWHERE), (0, EVERYWHERE),
                         (0o020000, NOWHERE), (0o060000, NOWHERE), (0o140000, NOWHERE))],
@@ -107,6 +109,7 @@ CONDITIONS = [
     ("setpriority", (0, 0, 0), EVERYWHERE),
     ("setpriority", (0, NOBODY_ELSE, 0), FULL_LEVEL),
     ("setpriority", (2, NOBODY_ELSE, 0), FULL_LEVEL),
+    ("shmget", (), FULL_AND_CHARGED),
     *[("socket", (family, kind, protocol), FULL_LEVEL) for family in (2, 10)
       for kind, protocol in ((1, 0), (1, 6), (2, 0), (2, 17))],
     *[("socket", (1, kind, 0), FULL_LEVEL) for kind in (1, 2, 5)],

@@ -38,6 +38,10 @@ class ServiceTest(unittest.TestCase):
         self.assertEqual(set(answer.json), members)
         return answer.json
 
+    def memory_is_charged(self):
+        """Whether a cgroup counts the job's memory, however it is held."""
+        return self.service.health()["sandbox"]["memory_accounting"] != "watcher"
+
     def run_files(self, files, entry_point, **fields):
         answer = self.service.post({"files": files, "entry_point": entry_point, **fields})
         self.assertEqual(answer.status, 200, answer)

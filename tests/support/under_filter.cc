@@ -6,16 +6,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
+
 #include "common/sys.h"
 #include "worker/privileges.h"
 
 namespace coderunner::test {
 
+ScriptFacts facts_of(FilterKind kind) {
+  constexpr SandboxLevel kFull = SandboxLevel::kFull, kReduced = SandboxLevel::kReduced;
+  constexpr NetworkMode kApart = NetworkMode::kNone, kHost = NetworkMode::kHost;
+  constexpr MemoryAccount kCgroup = MemoryAccount::kCgroup, kNone = MemoryAccount::kNone;
+  switch (kind) {
+    case FilterKind::kWorker:
+    case FilterKind::kScriptFull: return {kFull, kApart, kCgroup};
+    case FilterKind::kScriptReduced: return {kReduced, kApart, kCgroup};
+    case FilterKind::kFullOnHost: return {kFull, kHost, kCgroup};
+    case FilterKind::kReducedOnHost: return {kReduced, kHost, kCgroup};
+    case FilterKind::kFullUncharged: return {kFull, kApart, kNone};
+    case FilterKind::kReducedUncharged: return {kReduced, kApart, kNone};
+  }
+  return {};
+}
+
 const Filter& filter_of(FilterKind kind) {
-  static const Filter kFilters[] = {compile_filter(FilterKind::kWorker).value(),
-                                    compile_filter(FilterKind::kScriptFull).value(),
-                                    compile_filter(FilterKind::kScriptReduced).value()};
-  return kFilters[static_cast<std::size_t>(kind)];
+  static std::map<FilterKind, Filter> filters;
+  if (!filters.contains(kind))
+    filters[kind] = (kind == FilterKind::kWorker ? compile_worker_filter() : compile_filter(facts_of(kind))).value();
+  return filters[kind];
 }
 
 std::string under(std::initializer_list<FilterKind> kinds, const Piece& piece) {

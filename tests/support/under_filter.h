@@ -10,6 +10,12 @@
 
 namespace coderunner::test {
 
+// The worker's filter, and a script's at either level: in a sandbox by default, on the host's network, and where no cgroup
+// counts its memory.
+enum class FilterKind : std::uint8_t {
+  kWorker, kScriptFull, kScriptReduced, kFullOnHost, kReducedOnHost, kFullUncharged, kReducedUncharged,
+};
+ScriptFacts facts_of(FilterKind kind);     // of a script's
 const Filter& filter_of(FilterKind kind);  // compiled once a test program
 
 // Confines this process for good, in the order given, then runs the piece. Inside in_child or ending.

@@ -32,11 +32,11 @@ struct Caller {
   Denials denials;
 
   explicit Caller(const test::Piece& piece) {
-    static const Filter kAsking = compile_filter(FilterKind::kScriptFull, Refusal::kByListener).value();
+    static const Filter kAsking = compile_filter({}, Refusal::kByListener).value();
     Pipe answer = sys::make_pipe().value(), handover = sys::make_socket_pair().value();
     pid = ::fork();
     if (pid == 0) {
-      (void)sys::write_all(answer.write.get(), test::under({FilterKind::kWorker}, [&]() -> std::string {
+      (void)sys::write_all(answer.write.get(), test::under({test::FilterKind::kWorker}, [&]() -> std::string {
         auto listener = install_filter(kAsking);
         if (!listener) return listener.error().message;
         const auto sent = send_descriptors(handover.write.get(), 'L', std::array{listener->get()});

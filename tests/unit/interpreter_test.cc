@@ -120,7 +120,7 @@ TEST_CASE("a prefix of its own is shown, somebody's home only in parts, and link
                     "/root", "/home/someone",        "relative",   place.path() + "/missing"};
   facts.search_path = {lib, "/home"};
   facts.libraries = {lib + "/libx.so"};
-  const Strings paths = derive_read_only_paths(facts);
+  const Strings paths = derive_read_only_paths(facts, NetworkMode::kNone);
   CHECK(has(paths, python));
   CHECK(has(paths, place.path() + "/link"));
   CHECK_FALSE(has(paths, lib));  // below the prefix
@@ -128,6 +128,14 @@ TEST_CASE("a prefix of its own is shown, somebody's home only in parts, and link
     CHECK_FALSE(has(paths, hidden));
   }
   CHECK_FALSE(has(paths, place.path() + "/missing"));
+}
+
+TEST_CASE("what finds names on the network is shown where scripts may use it, and nowhere else") {
+  for (const char* const file : {"/etc/hosts", "/etc/resolv.conf"}) {
+    CAPTURE(file);
+    CHECK_FALSE(has(derive_read_only_paths({}, NetworkMode::kNone), file));
+    CHECK(has(derive_read_only_paths({}, NetworkMode::kHost), file) == fs::exists(file));
+  }
 }
 
 TEST_CASE("an interpreter beside the program comes before the system's, and a named one before both") {

@@ -53,6 +53,11 @@ TEST_CASE("the plan follows the limits and the level") {
   CHECK(find(reduced, "nproc")->hard == 144);
   CHECK(find(full, "msgqueue")->hard > 0);
   CHECK(find(reduced, "msgqueue")->hard == 0);
+  for (const char* none : {"core", "nice", "rtprio"}) {  // whatever the service itself may have
+    CAPTURE(none);
+    REQUIRE(find(full, none) != nullptr);
+    CHECK(find(full, none)->hard == 0);
+  }
   for (const RlimitRow& row : full) {
     CAPTURE(row.name);
     CHECK(row.soft <= row.hard);

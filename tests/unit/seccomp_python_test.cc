@@ -118,12 +118,12 @@ plt.plot([1, 2]); plt.savefig(io.BytesIO()))PY"},
 TEST_CASE("Python works under the filters") {
   for (const PythonRow& row : kPython) {
     CAPTURE(row.what);
-    for (const FilterKind kind : {FilterKind::kScriptFull, FilterKind::kScriptReduced}) {
-      if (kind == FilterKind::kScriptReduced && !row.reduced) continue;
+    for (const test::FilterKind kind : {test::FilterKind::kScriptFull, test::FilterKind::kScriptReduced}) {
+      if (kind == test::FilterKind::kScriptReduced && !row.reduced) continue;
       CAPTURE(static_cast<int>(kind));
       const test::Piece sandboxed = [&] {
         if (const auto done = drop_privileges(); !done) return done.error().message;
-        return under({FilterKind::kWorker, kind}, [&] { return run_python_script(row.script); });
+        return under({test::FilterKind::kWorker, kind}, [&] { return run_python_script(row.script); });
       };
       for (const test::Identity identity : kIdentities) {
         CHECK(identity([&] { return ending(sandboxed); }) == "exit 0");
@@ -140,7 +140,7 @@ assert libc.unshare(0x10000000) == -1 and ctypes.get_errno() == errno.EPERM
 assert libc.ptrace(0, 0, 0, 0) == -1 and ctypes.get_errno() == errno.EPERM
 try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW); raise SystemExit(2)
 except PermissionError: pass)PY";
-  CHECK(ending([&] { return under({FilterKind::kWorker, FilterKind::kScriptFull},
+  CHECK(ending([&] { return under({test::FilterKind::kWorker, test::FilterKind::kScriptFull},
                                   [&] { return run_python_script(script); }); }) == "exit 0");
 }
 

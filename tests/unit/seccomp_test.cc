@@ -38,11 +38,15 @@ namespace {
 
 using test::as_root;
 using test::ending;
+using test::FilterKind;
+using test::facts_of;
 using test::filter_of;
 using test::kIdentities;
 using test::under;
 
-constexpr FilterKind kKinds[] = {FilterKind::kWorker, FilterKind::kScriptFull, FilterKind::kScriptReduced};
+constexpr FilterKind kKinds[] = {FilterKind::kWorker,      FilterKind::kScriptFull,    FilterKind::kScriptReduced,
+                                FilterKind::kFullOnHost,  FilterKind::kReducedOnHost, FilterKind::kFullUncharged,
+                                FilterKind::kReducedUncharged};
 constexpr std::uint32_t kAllow = SECCOMP_RET_ALLOW;
 constexpr std::uint32_t kUnknown = SECCOMP_RET_ERRNO | ENOSYS;
 // Without a tracer the kernel answers the worker's with ENOSYS; a script's refusal is stricter, and so comes before it.
@@ -76,10 +80,8 @@ std::uint32_t evaluate(const Filter& filter, const seccomp_data& data) {
   return 0;
 }
 
-std::uint8_t scope_of(FilterKind kind) {
-  return kind == FilterKind::kWorker       ? policy::kWorkerScope
-         : kind == FilterKind::kScriptFull ? policy::kFullScope
-                                           : policy::kReducedScope;
+policy::Scopes scope_of(FilterKind kind) {
+  return kind == FilterKind::kWorker ? policy::kWorkerScope : policy::scope_of(facts_of(kind));
 }
 
 bool condition_holds(std::string_view name, FilterKind kind, const seccomp_data& data) {
@@ -99,7 +101,7 @@ std::uint32_t expected(const SyscallRow& row, FilterKind kind, const seccomp_dat
     case SyscallVerdict::kAllow: return kAllow;
     case SyscallVerdict::kDeny: return refusal(kind);
     case SyscallVerdict::kNoSys: return kUnknown;
-    case SyscallVerdict::kFullOnly: return kind == FilterKind::kScriptFull ? kAllow : refusal(kind);
+    case SyscallVerdict::kFullOnly: return facts_of(kind).level == SandboxLevel::kFull ? kAllow : refusal(kind);
     case SyscallVerdict::kConditional: return condition_holds(row.name, kind, data) ? kAllow : refusal(kind);
   }
   return 0;
@@ -176,7 +178,7 @@ TEST_CASE("calls without a row do not exist, and other architectures' calls end 
 
 TEST_CASE("a filter with a listener differs from one without in how it refuses, and in nothing else") {
   for (const FilterKind kind : {FilterKind::kScriptFull, FilterKind::kScriptReduced}) {
-    const Filter asking = compile_filter(kind, Refusal::kByListener).value();
+    const Filter asking = compile_filter(facts_of(kind), Refusal::kByListener).value();
     const Filter& refusing = filter_of(kind);
     CHECK(asking.notifies);
     CHECK(!refusing.notifies);
@@ -191,7 +193,7 @@ TEST_CASE("a filter with a listener differs from one without in how it refuses, 
     }
     CHECK(changed > 0);
   }
-  CHECK(!compile_filter(FilterKind::kWorker, Refusal::kByListener)->notifies);  // one listener for a process
+  CHECK(!compile_worker_filter()->notifies);  // one listener for a process
 }
 
 TEST_CASE("system calls have names") {
