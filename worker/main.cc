@@ -1,5 +1,5 @@
 // Role: coderunner-worker: park a sandbox, say Ready, take a job, run it, again. A contents page.
-// Callers: the supervisor starts it with an empty environment and one socket; `--print-plan` is for people.
+// Callers: the supervisor starts it with an empty environment and one socket; `--print-plan` and `--print-policy` are for people.
 // Law: single-threaded. The first thing out of turn, or the end of the socket, ends it and all that it holds.
 #include <poll.h>
 #include <signal.h>
@@ -18,6 +18,7 @@
 #include "common/wire.h"
 #include "worker/jail.h"
 #include "worker/leak_sentinel.h"
+#include "worker/policy_text.h"
 #include "worker/process_title.h"
 #include "worker/run_job.h"
 #include "worker/sandbox.h"
@@ -189,8 +190,11 @@ int print_plan(int argc, char** argv) {
   return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
 }
 
+int print_policy() { return std::fputs(describe_policy().c_str(), stdout) < 0 ? 1 : 0; }
+
 int usage() {
-  std::fputs("coderunner-worker is started by coderunner. For people: coderunner-worker --print-plan [PYTHON [PATH...]]\n", stderr);
+  std::fputs("coderunner-worker is started by coderunner. For people: coderunner-worker --print-plan [PYTHON [PATH...]]\n"
+             "or --print-policy\n", stderr);
   return 2;
 }
 
@@ -200,6 +204,7 @@ int usage() {
 int main(int argc, char** argv) {
   using namespace coderunner;
   if (argc > 1 && std::strcmp(argv[1], "--print-plan") == 0) return print_plan(argc, argv);
+  if (argc > 1 && std::strcmp(argv[1], "--print-policy") == 0) return print_policy();
   if (argc > 1 && std::strcmp(argv[1], "--socket") != 0) return usage();
   keep_process_title(argc, argv, "coderunner-worker");
   ::signal(SIGPIPE, SIG_IGN);  // a script that closes its input, a supervisor that goes: both come as errors
