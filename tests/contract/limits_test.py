@@ -363,6 +363,7 @@ class DefaultMemory(ServiceTest):
         # bytes(n) and an anonymous mapping touch no page; bytearray(n) writes its zeros.
         self.assertEqual(self.output_of("x = bytes(4 << 30); print(len(x) >> 30)"), "4\n")
         self.assertEqual(self.output_of("import mmap; x = mmap.mmap(-1, 8 << 30); print(len(x) >> 30)"), "8\n")
+        self.assertEqual(self.output_of("import numpy; x = numpy.zeros(1 << 29); print(x.nbytes >> 30)"), "4\n")
 
     def test_one_gibibyte_is_there(self):
         self.assertEqual(self.output_of("x = b'x' * (1 << 30); print(len(x) >> 30)"), "1\n")
