@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 namespace coderunner {
 namespace {
 
+constexpr mode_t kLibraryMode = 0500;
 constexpr std::uint64_t kInitTasks = 1;  // a job's init is in its cgroup, but is not the script's
 
 std::vector<std::pair<std::string, std::string>> find_links(const std::vector<std::string>& paths) {
@@ -69,16 +71,32 @@ Result<void> try_full_level(const JailPlan& plan, const std::string& anchor) {
 
 std::string bootstrap_path(const JailPlan& plan) { return plan.boot_directory + "/sitecustomize.py"; }
 
-// The reduced level has no tree of its own to hold bootstrap.py.
-Result<void> write_bootstrap(const JailPlan& plan) {
+Result<void> write_anew(const std::string& path, mode_t mode, std::string_view content) {
+  ::unlink(path.c_str());
+  const UniqueFd file = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  return sys::write_all(file.get(), content);
+}
+
+// Not where the temporary directory is mounted noexec: the loader would complain in each program that a job starts.
+bool is_loadable(const std::string& path) {
+  const auto file = sys::open(path, O_RDONLY);
+  if (!file) return false;
+  void* const place = ::mmap(nullptr, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, file->get(), 0);
+  if (place == MAP_FAILED) return false;
+  ::munmap(place, 1);
+  return true;
+}
+
+// The reduced level has no tree of its own to hold bootstrap.py, nor a /dev/shm.
+Result<void> write_bootstrap(JailPlan& plan) {
   if (::mkdir(plan.boot_directory.c_str(), 0700) == -1 && sys::last_errno() != EEXIST)
     return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", plan.boot_directory)));
   // An earlier worker of this slot has left the same, and a job of its whatever permissions it liked.
   TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
-  const std::string path = bootstrap_path(plan);
-  ::unlink(path.c_str());
-  const UniqueFd file = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, 0400));
-  return sys::write_all(file.get(), bootstrap_source());
+  TRY(write_anew(bootstrap_path(plan), 0400, bootstrap_source()));
+  TRY(write_anew(own_shm_path(plan), kLibraryMode, own_shm_library()));
+  if (is_loadable(own_shm_path(plan))) preload_own_shm(plan);
+  return {};
 }
 
 MemoryAccount memory_account(const Jail& jail) {
@@ -138,6 +156,7 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
 Result<void> reclaim_bootstrap(const JailPlan& plan) {
   TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
   TRY(sys::retry("chmod(bootstrap)", [&] { return ::chmod(bootstrap_path(plan).c_str(), 0400); }));
+  TRY(sys::retry("chmod(own_shm)", [&] { return ::chmod(own_shm_path(plan).c_str(), kLibraryMode); }));
   return {};
 }
 

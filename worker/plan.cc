@@ -22,6 +22,10 @@ constexpr std::array<std::string_view, 3> kStepNames = {"working directory", "in
 
 constexpr const char* kHosts = "/etc/hosts";  // the host's own where jobs are on its network
 
+constexpr unsigned char kOwnShm[] = {
+#include "own_shm.inc"
+};
+
 constexpr std::string_view kBootDirectory = "/.coderunner";
 
 // The job's own tmpfs; nothing else in its tree is writable. The last row's place holds all of it while mounting.
@@ -85,6 +89,15 @@ std::string park_variable(const WorkerSetup& setup, const std::string& boot_dire
 std::string_view step_name(SetupStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
 
 std::string_view bootstrap_source() { return kBootstrap; }
+
+std::string_view own_shm_library() { return {reinterpret_cast<const char*>(kOwnShm), sizeof kOwnShm}; }
+
+std::string own_shm_path(const JailPlan& plan) { return plan.boot_directory + "/own_shm.so"; }
+
+// In front: the last one is bootstrap.py's.
+void preload_own_shm(JailPlan& plan) {
+  plan.environment.insert(plan.environment.begin(), "LD_PRELOAD=" + own_shm_path(plan));
+}
 
 int report_fd(const Limits& limits) { return static_cast<int>(limits.descriptors) - 1; }
 

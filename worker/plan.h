@@ -72,5 +72,9 @@ std::string describe_plan(const JailPlan& plan);
 
 // The text of bootstrap.py.
 std::string_view bootstrap_source();
+// The library that own_shm.cc is, as a file, and the variable that puts it in front of the C library.
+std::string_view own_shm_library();
+std::string own_shm_path(const JailPlan& plan);
+void preload_own_shm(JailPlan& plan);
 
 }  // namespace coderunner

@@ -4,7 +4,7 @@ Callers: meson test, once a mode of starting the service.
 import os
 
 from contract import ServiceTest, main
-from service import RUNNER, SECRET, SECRET_NAME, THREAD_COUNTS, thread_counts
+from service import REDUCED, RUNNER, SECRET, SECRET_NAME, THREAD_COUNTS, thread_counts
 
 
 class ShareOfCores(ServiceTest):
@@ -39,7 +39,7 @@ class Variables(ServiceTest):
         cwd = self.output_of("import os; print(os.environ['HOME'] == os.getcwd())")
         self.assertEqual(cwd, "True\n")
         self.assertEqual(set(got), {"PATH", "HOME", "LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "TMPDIR",
-                                    *THREAD_COUNTS})
+                                    *THREAD_COUNTS, *(["LD_PRELOAD"] if REDUCED else [])})
         self.assertEqual({name: got[name] for name in ("LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED")},
                          {"LANG": "C.UTF-8", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"})
         self.assertIn("/usr/bin", got["PATH"].split(":"))

@@ -4,7 +4,7 @@ Callers: meson test, once a mode of starting the service.
 from contract import ServiceTest, main
 from service import REDUCED
 
-# name, script, output. Shared memory and named semaphores need a /dev/shm of the job's own, which is a mount.
+# name, script, output. At the reduced level shared memory and semaphores are in the job's own folder (own_shm.cc).
 ROWS = [
     ("a pool", """
         import multiprocessing as m
@@ -56,11 +56,6 @@ ROWS = [
         if __name__ == '__main__':
             with E(2) as e: print(list(e.map(f, range(5))))
         """, '[1, 2, 3, 4, 5]\n'),
-    ("a manager", """
-        import multiprocessing as m
-        if __name__ == '__main__':
-            with m.Manager() as x: print(x.dict(a=1).copy())
-        """, "{'a': 1}\n"),
     ("a pool of interpreters started anew", """
         import multiprocessing as m
         def f(x): return x * x
@@ -89,6 +84,21 @@ ROWS = [
         if __name__ == '__main__':
             with E(2, mp_context=m.get_context('spawn')) as e: print(list(e.map(f, range(3))))
         """, '[1, 2, 3]\n'),
+    ("numpy in the processes of a pool", """
+        import multiprocessing as m, numpy as np
+        def f(n): return float((np.ones((n, n)) @ np.ones((n, n))).sum())
+        if __name__ == '__main__':
+            with m.Pool(2) as p: print(p.map(f, [10, 100]))
+        """, '[1000.0, 1000000.0]\n'),
+]
+
+# These wait on a Unix socket with a path, which at the reduced level would lead to the host's servers, too.
+BY_SOCKET = [
+    ("a manager", """
+        import multiprocessing as m
+        if __name__ == '__main__':
+            with m.Manager() as x: print(x.dict(a=1).copy())
+        """, "{'a': 1}\n"),
     ("multiprocessing by a fork server", """
         import multiprocessing as m
         def f(c): c.send(1)
@@ -100,28 +110,65 @@ ROWS = [
             print(a.recv())
             p.join()
         """, '1\n'),
-    ("numpy in the processes of a pool", """
-        import multiprocessing as m, numpy as np
-        def f(n): return float((np.ones((n, n)) @ np.ones((n, n))).sum())
-        if __name__ == '__main__':
-            with m.Pool(2) as p: print(p.map(f, [10, 100]))
-        """, '[1000.0, 1000000.0]\n'),
 ]
+
+# A second process that knows nothing but a name finds the same, and whoever ends leaves it; names are the job's own.
+BY_NAME = """
+    import ctypes, os, sys
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sem_open.restype = ctypes.c_void_p
+    O_CREAT, O_EXCL = os.O_CREAT, os.O_EXCL
+    def opened(name, flags=0, value=0):
+        s = libc.sem_open(name, flags, 0o600, value)
+        return ctypes.c_void_p(s) if s else os.strerror(ctypes.get_errno())
+    print(opened(b'/none'), opened(b'/a/b', O_CREAT), opened(b'/', O_CREAT), opened(b'/' + b'x' * 300, O_CREAT))
+    s = opened(b'/one', O_CREAT | O_EXCL, 2)
+    print(opened(b'/one', O_CREAT | O_EXCL))
+    if os.fork() == 0:
+        other = opened(b'/one', O_CREAT, 7)  # there already: the value is the first one's
+        print(libc.sem_trywait(other), libc.sem_trywait(other), libc.sem_trywait(other), flush=True)
+        libc.sem_close(other)
+        os._exit(0)
+    os.wait()
+    print(libc.sem_trywait(s), libc.sem_post(s), libc.sem_trywait(s), libc.sem_unlink(b'/one'), libc.sem_unlink(b'/one'))
+    fd = libc.shm_open(b'/m', os.O_CREAT | os.O_RDWR, 0o600)
+    print(os.pwrite(fd, b'shared', 0), os.get_inheritable(fd), os.pread(libc.shm_open(b'/m', os.O_RDONLY, 0), 9, 0))
+    print(libc.shm_unlink(b'/m'), libc.shm_open(b'/m', os.O_RDWR, 0))
+    """
 
 
 class Multiprocessing(ServiceTest):
     """A row a form."""
 
-    def test_each_form(self):
-        for name, text, want in ROWS:
+    def assert_works(self, rows):
+        for name, text, want in rows:
             with self.subTest(name):
                 result = self.run_script(text, timeout_s=60)
-                if REDUCED:
-                    # Shared with the whole machine there, so refused: an ordinary exception, which says so, and quickly.
-                    self.assertEqual((result["exit_code"], result["stdout"]), (1, ""), result)
-                    self.assertIn("PermissionError: [Errno ", result["stderr"])
-                else:
-                    self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (0, want, ""), result)
+                self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (0, want, ""), result)
+
+    def test_each_form(self):
+        self.assert_works(ROWS)
+
+    def test_what_waits_on_a_socket(self):
+        if not REDUCED:
+            return self.assert_works(BY_SOCKET)
+        for name, text, _ in BY_SOCKET:
+            with self.subTest(name):  # an ordinary exception, which says so, and quickly
+                result = self.run_script(text, timeout_s=60)
+                self.assertEqual((result["exit_code"], result["stdout"]), (1, ""), result)
+                self.assertIn("PermissionError: [Errno ", result["stderr"])
+
+    def test_semaphores_and_memory_by_name(self):
+        self.assertEqual(self.output_of(BY_NAME).splitlines(), [
+            "No such file or directory Invalid argument Invalid argument Invalid argument", "File exists", "0 0 -1",
+            "-1 0 0 0 -1", "6 False b'shared'", "0 -1"])
+
+    def test_nothing_of_it_is_there_for_the_next_job(self):
+        for _ in range(2 * self.workers):
+            self.assertEqual(self.output_of("""
+                import ctypes, os
+                print(ctypes.CDLL(None).shm_open(b'/always-the-same', os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600) > 2)
+                """), "True\n")
 
 
 if __name__ == "__main__":

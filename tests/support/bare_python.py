@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 
-from service import PYTHON, thread_counts
+from service import PYTHON, REDUCED, thread_counts
 
 
 def file_bytes(file):
@@ -56,6 +56,8 @@ def run_bare(fields, python=PYTHON):
         lay_out(directory, fields)
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
                        "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", **thread_counts(2), **fields.get("env", {})}
+        if REDUCED:
+            environment = {"LD_PRELOAD": "", **environment}
         command = [python, "-X", "utf8", "script.py", *fields.get("args", [])]
         process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, preexec_fn=become_job, start_new_session=True)
@@ -76,6 +78,7 @@ def run_bare(fields, python=PYTHON):
 
 # Where a job of the service works: at the full level, at the reduced one.
 WORKING_DIRECTORY = r"/work(?![\w-])|/[^\s'\"]*/worker-\d+/work(?![\w-])"
+OWN_SHM = r"/[^\s'\"]*/boot-\d+/own_shm\.so"  # the value of LD_PRELOAD there
 TEMPORARY_DIRECTORY = r"/[^\s'\"]*/worker-\d+/tmp(?![\w-])"
 
 
@@ -83,5 +86,6 @@ def without_places(result, directory=None):
     """A result without what differs from run to run: the script's directory, and addresses of objects."""
     def clean(text):
         text = text.replace(directory, "<cwd>") if directory else re.sub(WORKING_DIRECTORY, "<cwd>", text)
+        text = re.sub(OWN_SHM, "", text)
         return re.sub(r"0x[0-9a-f]{6,}", "<address>", re.sub(TEMPORARY_DIRECTORY, "/tmp", text))
     return {**result, "stdout": clean(result["stdout"]), "stderr": clean(result["stderr"])}

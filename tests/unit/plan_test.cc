@@ -65,6 +65,16 @@ TEST_CASE("the environment is the contract's, and what bootstrap.py takes away a
   }
 }
 
+TEST_CASE("the library for shared memory comes first, and is one") {
+  JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "/tmp/coderunner-x/worker-3", {});
+  const auto preloads = [](const std::string& row) { return row.starts_with("LD_PRELOAD="); };
+  CHECK(std::ranges::none_of(plan.environment, preloads));
+  preload_own_shm(plan);
+  CHECK(variable(plan.environment, "LD_PRELOAD") == plan.boot_directory + "/own_shm.so");
+  CHECK(plan.environment.back().starts_with("CODERUNNER_PARK="));
+  CHECK(own_shm_library().starts_with("\x7f" "ELF"));
+}
+
 TEST_CASE("a template differs in what it is told to do") {
   const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, "", {});
   const auto environment = template_environment(plan, make_setup());
