@@ -91,6 +91,12 @@ void close_all_but(int first, int second) {
   for (;;) ::pause();
 }
 
+// A signal that PID 1 has no handler for can not be sent to it from inside (pid_namespaces(7)). A sanitizer's run-time
+// library has installed some, which would end it.
+void forget_handlers() {
+  for (const int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) ::signal(fatal, SIG_DFL);
+}
+
 }  // namespace
 
 InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usage) {
@@ -99,6 +105,7 @@ InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usa
 }
 
 void run_init(const InitKit& kit) {
+  forget_handlers();
   if (auto built = build(kit); !built) give_up(kit.status, built.error());
   if (kit.warm) hold_open(kit);
   const auto forked = sys::retry("fork(runner)", [] { return ::fork(); });

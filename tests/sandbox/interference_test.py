@@ -99,13 +99,14 @@ class Parents(AttackTest):
 
     def test_every_signal_to_init(self):
         result = self.attack("""
-            import os, signal
+            import os, signal, time
             for number in [0, *signal.valid_signals()] * 20:
                 for pid in {1, os.getppid()} - {0}:  # the parent of a warm runner is out of its sight
                     try: os.kill(pid, number)
                     except OSError: pass
+            time.sleep(1)  # an end of init's may take its time, and has to be seen
             os.write(1, b'alive')
-            """, timeout_s=5)
+            """, timeout_s=20)
         # One of them asks init for the stacks of the script's threads; at the full level only its own init hears it.
         self.assertEqual((result["exit_code"], result["stdout"]), (0, "alive"), result)
 
