@@ -5,9 +5,8 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
-from contract import ServiceTest, main
+from contract import ServiceTest, folder_for_all, main
 from service import FLAGS, Service
 
 DEFAULT = ".python_packages/lib/site-packages"
@@ -20,14 +19,6 @@ def make_packages(folder):
         place = pathlib.Path(folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
-
-
-def make_place(test):
-    """Where everybody can read, and not below /tmp, of which a job has one of its own."""
-    place = tempfile.mkdtemp(prefix="packages-test-", dir="/var/tmp")
-    os.chmod(place, 0o755)
-    test.addClassCleanup(shutil.rmtree, place)
-    return place
 
 
 USE = """
@@ -43,7 +34,7 @@ class Named(ServiceTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = make_place(cls)
+        cls.folder = folder_for_all(cls)
         make_packages(cls.folder)
         cls.arguments = [f"--packages={cls.folder}"]
         super().setUpClass()
@@ -84,7 +75,7 @@ class InTheWorkingDirectory(ServiceTest):
 
     @classmethod
     def setUpClass(cls):
-        place = make_place(cls)
+        place = folder_for_all(cls)
         cls.folder = os.path.join(place, DEFAULT)
         make_packages(cls.folder)
         Elsewhere.working_directory = place
@@ -99,7 +90,7 @@ class Refused(ServiceTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.place = make_place(cls)
+        cls.place = folder_for_all(cls)
 
     def test_what_is_no_folder_that_can_be_read(self):
         file, locked = os.path.join(self.place, "file"), os.path.join(self.place, "locked", "inside")

@@ -3,7 +3,9 @@ Callers: meson test, once a mode of starting the service.
 Law: one worker, so that two jobs in a row share it. Each row's first script checks that its own second half would find
 what it left, within one job; only then does an empty second job mean anything.
 """
-from contract import ServiceTest, main
+import os
+
+from contract import ServiceTest, folder_for_all, main
 
 PRELUDE = """
 import ctypes, errno, os, socket, sys
@@ -62,12 +64,12 @@ def connects():
     except OSError: return False
     return True
 def lock(put):
-    import fcntl
-    file = open('/usr/lib/os-release')
+    import fcntl, of_this_service_alone
+    file = open(of_this_service_alone.__file__)
     if put and os.fork() == 0:
         import time; os.setsid(); fcntl.flock(file, fcntl.LOCK_EX); time.sleep(60); os._exit(0)
     while True:
-        try: fcntl.flock(open('/usr/lib/os-release'), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try: fcntl.flock(open(of_this_service_alone.__file__), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: return True
         if not put: return False
 def serve(put):
@@ -93,6 +95,15 @@ class NothingIsLeft(ServiceTest):
 
     workers = 1
 
+    @classmethod
+    def setUpClass(cls):
+        # A lock is the machine's: on a file of /usr it would be found, for a moment, by the same test of another service.
+        packages = folder_for_all(cls)
+        with open(os.path.join(packages, "of_this_service_alone.py"), "w") as file:
+            file.write("'A file that all jobs can read, and nobody else does.'\n")
+        cls.arguments = [f"--packages={packages}"]
+        super().setUpClass()
+
     def test_each_thing_is_gone_for_the_next_job(self):
         found_in_the_same_job = []
         for name, leave, find in ROWS:
@@ -105,7 +116,8 @@ class NothingIsLeft(ServiceTest):
                     found_in_the_same_job.append(name)
                 self.assertEqual(self.output_of(text, args=["look"]).strip(), "False")
         for name in ("a file in the working directory", "a file in the temporary directory", "an artifact",
-                     "a lock on a file that all can read", "a lower limit", "the mask for new files", "a lower priority", "a variable", "a module"):
+                     "a lock on a file that all can read", "a lower limit", "the mask for new files",
+                     "a lower priority", "a variable", "a module"):
             self.assertIn(name, found_in_the_same_job, "the row's own check works")
 
     def test_nothing_of_the_interpreter_s_state_is_carried_over(self):

@@ -2,7 +2,10 @@
 Callers: tests/contract/*_test.py, tests/sandbox/*_test.py.
 Law: a class begins and ends on an idle service with the same descriptors and processes (Service.remember).
 """
+import os
+import shutil
 import sys
+import tempfile
 import textwrap
 import unittest
 
@@ -16,6 +19,14 @@ CAP = 10 * MEGABYTE  # of stdout, of stderr, and of all artifacts together
 def script(text):
     """A script as the test shows it, without the test's own indentation."""
     return textwrap.dedent(text).lstrip("\n")
+
+
+def folder_for_all(test):
+    """A folder that every user can read, and not below /tmp, of which a job has one of its own; gone with the class."""
+    folder = tempfile.mkdtemp(prefix="test-", dir="/var/tmp")
+    test.addClassCleanup(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    return folder
 
 
 class ServiceTest(unittest.TestCase):
