@@ -76,6 +76,7 @@ struct ReadyReport {
   std::string python;         // "3.11.2"
   std::vector<LayerState> layers;
   std::uint64_t leaks = 0;    // jobs of this worker that left something behind (the worker ends after one)
+  bool templates = false;     // it has warm runners, or will once a template is ready
 };
 
 enum class Verdict : std::uint8_t {
@@ -127,7 +128,7 @@ template <class A> void fields(A& a, JobSpec& v) { a(v.entry_point, v.args, v.en
 template <class A> void fields(A& a, FileHeader& v) { a(v.path, v.bytes, v.read_only); }
 template <class A> void fields(A& a, CancelOrder& v) { a(v.reason); }
 template <class A> void fields(A& a, LayerState& v) { a(v.name, v.active, v.detail); }
-template <class A> void fields(A& a, ReadyReport& v) { a(v.level, v.python, v.layers, v.leaks); }
+template <class A> void fields(A& a, ReadyReport& v) { a(v.level, v.python, v.layers, v.leaks, v.templates); }
 template <class A> void fields(A& a, ExceptionInfo& v) { a(v.type, v.message, v.file, v.line, v.source); }
 template <class A> void fields(A& a, ArtifactHeader& v) { a(v.name, v.bytes, v.skipped); }
 template <class A> void fields(A& a, ExitReport& v) {

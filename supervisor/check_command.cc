@@ -44,8 +44,8 @@ Result<SandboxReport> try_everything(Settings settings, std::span<char> title_ar
   settings.runner = RunnerMode::kFresh;
   TRY(try_with(settings, ground, python, Trial::kUseUp, findings));
   settings.runner = wanted;
-  // What a warm runner gives up, it gives up by code of its own; at the reduced level there are none.
-  if (wanted == RunnerMode::kWarm && findings.ready.level == SandboxLevel::kFull)
+  // What a warm runner gives up, it gives up by code of its own. Where there are none the worker has said so.
+  if (wanted == RunnerMode::kWarm)
     TRY(try_with(settings, ground, python, Trial::kUntilWarm, findings));
   return conclude(findings);
 }

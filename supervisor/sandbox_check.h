@@ -42,7 +42,7 @@ SandboxReport make_sandbox_report(const ReadyReport& ready, std::span<const Atte
 enum class Trial : std::uint8_t {
   kAtHand,     // one job on the runner that is at hand; tens of milliseconds
   kUseUp,      // the same, then jobs that use up memory and disk space: for small limits
-  kUntilWarm,  // until it had a warm runner
+  kUntilWarm,  // until it had a warm runner, where there will be one
 };
 
 struct CheckTask {

@@ -50,10 +50,16 @@ def park():
 
     held = show_stacks_on_signal(report)
     if stage == "template":
-        # A file of its own: an interpreter for one job need not compile it.
-        with open(boot + "/template.py", "rb") as text:
-            exec(compile(text.read(), text.name, "exec"), globals())
-        serve_forks(go, report, os.environ.pop("CODERUNNER_PRELOAD").split(","))
+        # An exception must not let the interpreter go on to its main file: a job's script will have that place, and a
+        # template may be in no sandbox.
+        try:
+            # A file of its own: an interpreter for one job need not compile it.
+            with open(boot + "/template.py", "rb") as text:
+                exec(compile(text.read(), text.name, "exec"), globals())
+            serve_forks(go, report, os.environ.pop("CODERUNNER_PRELOAD").split(","))
+        except BaseException as error:
+            os.write(2, ("%s: %s\n" % (type(error).__name__, error)).encode())
+            os._exit(1)
     if stage != "again":
         os.write(report, b"parked\0%s\0" % ".".join(map(str, sys.version_info[:3])).encode())
     message = b""

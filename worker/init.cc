@@ -30,8 +30,6 @@ void tell(int status, InitStatus::Kind kind, int wait_status, const rusage& usag
   (void)sys::write_all(status, bytes);  // a worker that is gone needs no news
 }
 
-// As init sees it. A warm runner is the first process that enters init's namespace.
-constexpr pid_t kWarmRunner = 2;
 volatile sig_atomic_t runner_pid = 0;
 
 void pass_on_stack_request(int) {
@@ -74,21 +72,28 @@ void close_all_but(int first, int second) {
   ::close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
 }
 
-// A warm runner is not init's child, but what it leaves behind will be: reaped by the kernel (wait(2), SIGCHLD ignored).
+[[noreturn]] void stand_by(int status) {
+  tell(status, InitStatus::Kind::kBuilt, 0, {});
+  ::close(status);
+  for (;;) ::pause();
+}
+
+// A warm runner is not init's child, but at the full level what it leaves behind will be: reaped by the kernel (wait(2),
+// SIGCHLD ignored).
 [[noreturn]] void hold_open(const InitKit& kit) {
   ::signal(SIGCHLD, SIG_IGN);
-  runner_pid = kWarmRunner;
-  ::signal(kShowStackSignal, pass_on_stack_request);
   close_all_but(kit.status, kit.life);
   set_process_title("init");
+  if (kit.plan->level == SandboxLevel::kReduced) {
+    if (auto dropped = drop_privileges(); !dropped) give_up(kit.status, dropped.error());
+    stand_by(kit.status);
+  }
   // For setns(2) the template has to be allowed to look at this process, and a job must not be: so it is dumpable, but
   // has a capability that the template has and a job has not (ptrace(2), "Ptrace access mode checking", step 5).
   // Chrooting is the least of them, and needs system calls that nobody here can be made to call.
   if (auto kept = keep_over_exec({CAP_SYS_CHROOT}); !kept) give_up(kit.status, kept.error());
   if (auto dumpable = set_dumpable(Dumpable::kYes); !dumpable) give_up(kit.status, dumpable.error());
-  tell(kit.status, InitStatus::Kind::kBuilt, 0, {});
-  ::close(kit.status);
-  for (;;) ::pause();
+  stand_by(kit.status);
 }
 
 // A signal that PID 1 has no handler for can not be sent to it from inside (pid_namespaces(7)). A sanitizer's run-time

@@ -1,4 +1,5 @@
-// Role: the first process of every job: holds its sandbox open, starts the runner, reaps, dies last.
+// Role: the first process of every job: holds its sandbox open, starts the runner, reaps, dies last. Where there are no
+// namespaces to hold and a template starts the runner, it only stands for the sandbox's life: its end is the job's.
 // Callers: sandbox.cc, in the child of clone_init() or fork_init().
 // Law: PID 1 of the job's namespaces at the full level, so that its death is everybody's; it dies with the worker.
 // It answers to nobody inside: signals from its namespace are ignored by the kernel (pid_namespaces(7)).
@@ -35,7 +36,7 @@ struct InitStatus {
 
 InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usage);
 
-// Sent to init, it has the runner show its stacks: init is the one who knows the runner's pid.
+// Sent to init, it has a fresh runner show its stacks: init is the one who knows its pid.
 inline constexpr int kShowStackSignal = SIGUSR1;
 
 [[noreturn]] void run_init(const InitKit& kit);

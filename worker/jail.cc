@@ -70,6 +70,7 @@ Result<void> try_full_level(const JailPlan& plan, const std::string& anchor) {
 }
 
 std::string bootstrap_path(const JailPlan& plan) { return plan.boot_directory + "/sitecustomize.py"; }
+std::string template_path(const JailPlan& plan) { return plan.boot_directory + "/template.py"; }
 
 Result<void> write_anew(const std::string& path, mode_t mode, std::string_view content) {
   ::unlink(path.c_str());
@@ -88,15 +89,14 @@ bool is_loadable(const std::string& path) {
 }
 
 // The reduced level has no tree of its own to hold bootstrap.py, nor a /dev/shm.
-Result<void> write_bootstrap(JailPlan& plan) {
+Result<void> write_bootstrap(const JailPlan& plan) {
   if (::mkdir(plan.boot_directory.c_str(), 0700) == -1 && sys::last_errno() != EEXIST)
     return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", plan.boot_directory)));
   // An earlier worker of this slot has left the same, and a job of its whatever permissions it liked.
   TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
   TRY(write_anew(bootstrap_path(plan), 0400, bootstrap_source()));
-  TRY(write_anew(own_shm_path(plan), kLibraryMode, own_shm_library()));
-  if (is_loadable(own_shm_path(plan))) preload_own_shm(plan);
-  return {};
+  TRY(write_anew(template_path(plan), 0400, template_source()));
+  return write_anew(own_shm_path(plan), kLibraryMode, own_shm_library());
 }
 
 MemoryAccount memory_account(const Jail& jail) {
@@ -153,19 +153,26 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
 
 }  // namespace
 
+JailPlan template_plan(const Jail& jail, std::string_view folder) {
+  if (jail.full()) return jail.plan;
+  JailPlan plan = make_plan(jail.setup, SandboxLevel::kReduced, folder, {});
+  if (jail.own_shm) preload_own_shm(plan);
+  return plan;
+}
+
 Result<void> reclaim_bootstrap(const JailPlan& plan) {
   TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
-  TRY(sys::retry("chmod(bootstrap)", [&] { return ::chmod(bootstrap_path(plan).c_str(), 0400); }));
+  for (const std::string& path : {bootstrap_path(plan), template_path(plan)})
+    TRY(sys::retry("chmod(bootstrap)", [&] { return ::chmod(path.c_str(), 0400); }));
   TRY(sys::retry("chmod(own_shm)", [&] { return ::chmod(own_shm_path(plan).c_str(), kLibraryMode); }));
   return {};
 }
 
 Result<Jail> build_jail(WorkerSetup setup) {
-  const std::string job_directory = fmt::format("{}/worker-{}", setup.temp_dir, setup.index);
   const auto links = find_links(setup.read_only_paths);
   Jail jail;
   std::string why_reduced = "switched off by --sandbox=reduced";
-  jail.plan = make_plan(setup, SandboxLevel::kFull, job_directory, links);
+  jail.plan = make_plan(setup, SandboxLevel::kFull, {}, links);
   if (setup.sandbox != SandboxMode::kReduced) {
     const auto tried = try_full_level(jail.plan, setup.temp_dir);
     why_reduced = tried ? "" : tried.error().message;
@@ -183,9 +190,11 @@ Result<Jail> build_jail(WorkerSetup setup) {
   if (why_reduced.empty()) {
     TRY(confine(jail.plan, setup.temp_dir));
   } else {
-    jail.plan = make_plan(setup, SandboxLevel::kReduced, job_directory, links);
+    jail.plan = make_plan(setup, SandboxLevel::kReduced, kFreshFolder, links);
     TRY(open_temp_dir(setup.temp_dir));
     TRY(write_bootstrap(jail.plan));
+    jail.own_shm = is_loadable(own_shm_path(jail.plan));
+    if (jail.own_shm) preload_own_shm(jail.plan);
   }
   jail.setup = std::move(setup);
   jail.landlock_abi = query_landlock_abi().value_or(0);

@@ -9,6 +9,7 @@
 #include "common/job.h"
 #include "common/result.h"
 #include "worker/cgroup.h"
+#include "worker/landlock.h"
 #include "worker/plan.h"
 #include "worker/rlimits.h"
 #include "worker/seccomp_filter.h"
@@ -21,9 +22,13 @@ struct Jail {
   RlimitPlan rlimits;
   Filter filter;  // the scripts'
   unsigned landlock_abi = 0;
+  bool own_shm = false;  // reduced level: the library of that name can be loaded
   std::optional<JobCgroup> cgroup;
   std::vector<LayerState> layers;
 
+  // Whether a runner may be forked from a template. Without namespaces a template is as free as the worker, so no job may
+  // be able to write what it reads, by truncating it neither.
+  [[nodiscard]] bool can_be_warm() const { return full() || landlock_abi >= kTruncationAbi; }
   [[nodiscard]] bool full() const { return plan.level == SandboxLevel::kFull; }
   [[nodiscard]] bool cgroup_counts_memory() const { return cgroup && cgroup->accounts_memory(); }
 };
@@ -31,6 +36,9 @@ struct Jail {
 // Tries the full level in a process of its own, then moves this process into it, or settles for the reduced level
 // where the setup allows that. Fault::kSandbox when the level asked for is not to be had.
 Result<Jail> build_jail(WorkerSetup setup);
+
+// The plan of a template and of its runners. `folder`: reduced level only.
+JailPlan template_plan(const Jail& jail, std::string_view folder);
 
 // Reduced level: the permissions of bootstrap.py and its folder as the next interpreter needs them, for the same reason
 // as open_temp_dir's.

@@ -40,6 +40,8 @@ inline constexpr std::array<std::string_view, 7> kMachineFacts = {
     "/sys/devices/system/cpu",        // glibc's get_nprocs(), OpenBLAS
 };
 
+inline constexpr unsigned kTruncationAbi = 3;  // the first that covers truncate(2): Linux 6.2
+
 // The kernel's Landlock version; 0 where it has none or has it switched off.
 Result<unsigned> query_landlock_abi();
 

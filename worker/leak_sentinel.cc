@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -34,17 +33,6 @@ Result<std::size_t> count_mounts(const std::string& mountinfo) {
   return static_cast<std::size_t>(std::ranges::count(text, '\n'));
 }
 
-// From proc(5)'s children, which costs no walk over all of /proc; it may miss some while processes come and go, and
-// here all that could do so should be gone. nullopt: the kernel has no such file (CONFIG_PROC_CHILDREN).
-std::optional<std::vector<pid_t>> children_of(pid_t pid) {
-  const auto text = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
-  if (!text) return std::nullopt;
-  std::vector<pid_t> children;
-  std::istringstream numbers(*text);
-  for (pid_t child = 0; numbers >> child;) children.push_back(child);
-  return children;
-}
-
 std::string name_of(const ProcDir& proc, pid_t pid) {
   std::array<char, 64> buffer;
   const std::string_view name = proc.read(pid, "comm", buffer).value_or("?");
@@ -63,6 +51,7 @@ Result<void> LeakSentinel::remember(const TemplateSessions& templates) {
 Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSessions& templates) const {
   const ProcDir proc = TRY(ProcDir::open());
   std::vector<ProcessInfo> found;
+  // That file costs no walk over all of /proc; what it could miss should be gone here.
   const auto own = children_of(::getpid());
   if (own) {
     std::vector<pid_t> pids = *own;
@@ -81,7 +70,7 @@ Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSes
   return strays;
 }
 
-Result<std::string> LeakSentinel::look(const TemplateSessions& templates) {
+Result<std::string> LeakSentinel::look(const TemplateSessions& templates, const std::string& folder) {
   std::vector<std::string> left;
   const auto strays = TRY(stray_processes(templates));
   if (!strays.empty())
@@ -101,7 +90,7 @@ Result<std::string> LeakSentinel::look(const TemplateSessions& templates) {
   const std::size_t mounts = TRY(count_mounts(places_.mountinfo));
   if (mounts > mounts_) left.push_back(fmt::format("{} mount{}", mounts - mounts_, mounts - mounts_ > 1 ? "s" : ""));
   struct stat ignored {};
-  if (!places_.folder.empty() && ::lstat(places_.folder.c_str(), &ignored) == 0) left.emplace_back("its folder");
+  if (!folder.empty() && ::lstat(folder.c_str(), &ignored) == 0) left.emplace_back("its folder");
   return fmt::format("{}", fmt::join(left, ", "));
 }
 

@@ -23,7 +23,6 @@ namespace coderunner {
 // What the sentinel looks at.
 struct WatchedPlaces {
   const JobCgroup* cgroup = nullptr;  // null: none
-  std::string folder;                 // of a job on disk, absolute; empty at the full level, where there is none
   // Empty: not looked at, because the mounts are the host's (reduced level).
   std::string mountinfo;
 };
@@ -42,7 +41,8 @@ class LeakSentinel {
   Result<void> remember(const TemplateSessions& templates);
 
   // "" when nothing is left, else what is, in words: "2 processes (sleep, sh), 1 descriptor".
-  Result<std::string> look(const TemplateSessions& templates);
+  // `folder`: the job's on disk, absolute; empty at the full level, where there is none.
+  Result<std::string> look(const TemplateSessions& templates, const std::string& folder);
 
  private:
   [[nodiscard]] Result<std::vector<std::string>> stray_processes(const TemplateSessions& templates) const;

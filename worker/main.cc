@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -73,50 +73,51 @@ Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) 
 // A template that fails costs no job: the sandbox is parked without.
 Result<Sandbox> park(const Jail& jail, WarmUp& warm_up) {
   if (Template* warm = warm_up.ready()) {
-    auto parked = Sandbox::park(jail, warm);
+    auto parked = Sandbox::park(jail, warm, warm_up.session());
     if (parked) {
       warm_up.proved();
       return parked;
     }
     warm_up.lost(parked.error());
   }
-  return Sandbox::park(jail, nullptr);
+  return Sandbox::park(jail, nullptr, warm_up.session());
 }
 
 LeakSentinel watch_for_leaks(const Jail& jail) {
   return LeakSentinel({.cgroup = jail.cgroup ? &*jail.cgroup : nullptr,
-                       .folder = jail.full() ? std::string() : std::filesystem::path(jail.plan.working_directory).parent_path().string(),
                        .mountinfo = jail.full() ? "/proc/self/mountinfo" : ""});
 }
 
 // A worker in whose place something of a job has stayed says so and ends; its death ends what that is.
-Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel& sentinel, const WarmUp& warm_up) {
-  const std::string left = TRY(sentinel.look(warm_up.sessions()));
+Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel& sentinel, const WarmUp& warm_up,
+                                const std::string& folder) {
+  const std::string left = TRY(sentinel.look(warm_up.sessions(), folder));
   if (left.empty()) return {};
-  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1};
+  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, warm_up.wanted()};
   TRY(channel.send(FrameType::kReady, encode(last_words), Deadline::in(kTellLimit)));
   return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
 }
 
-Result<void> clear_away(const Jail& jail, Sandbox& sandbox) {
+Result<void> clear_away(Sandbox& sandbox, const WarmUp& warm_up) {
+  sandbox.spare(warm_up.session());
   // Processes that can not be ended: nothing here can be cleared away in order, and nobody should wait for it.
   if (const auto ended = sandbox.end(); !ended) {
     std::fputs(fmt::format("coderunner-worker: {}\n", ended.error().message).c_str(), stderr);
     ::_exit(1);
   }
-  return sandbox.clean(jail);
+  return sandbox.clean();
 }
 
-// Another sandbox in place of a parked one. The old one serves until the new one stands; at the reduced level, where both
-// would have the same folder, it goes first.
+// Another sandbox in place of a parked one. The old one serves until the new one stands; at the reduced level, where a
+// sandbox ends by ending every process below this one, it goes first.
 Result<void> replace(const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
   if (!jail.full()) {
-    TRY(clear_away(jail, sandbox));
+    TRY(clear_away(sandbox, warm_up));
     sandbox = TRY(park(jail, warm_up));
     return {};
   }
   Sandbox old = std::exchange(sandbox, TRY(park(jail, warm_up)));
-  return clear_away(jail, old);
+  return clear_away(old, warm_up);
 }
 
 // Waits for the next job, and keeps the parked sandbox well meanwhile: another one takes its place when its interpreter
@@ -150,6 +151,7 @@ Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, War
   const Frame order = TRY(await_job(channel, jail, sandbox, warm_up));
   Job job = TRY(receive_job(channel, sandbox, order));
   set_process_title("busy");
+  sandbox.spare(warm_up.session());
   return run_job(channel, jail, sandbox, std::move(job));
 }
 
@@ -168,14 +170,16 @@ Result<void> serve(Channel& channel) {
   WarmUp warm_up(*jail);
   LeakSentinel sentinel = watch_for_leaks(*jail);
   TRY(sentinel.remember(warm_up.sessions()));
-  for (bool after_job = false;; after_job = true) {
-    if (after_job) TRY(check_nothing_left(channel, *jail, sentinel, warm_up));
+  std::optional<std::string> last_folder;
+  for (;;) {
+    if (last_folder) TRY(check_nothing_left(channel, *jail, sentinel, warm_up, *last_folder));
     auto sandbox = park(*jail, warm_up);
     if (!sandbox) return give_up(sandbox.error());
-    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0};
+    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0, warm_up.wanted()};
     TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
     const auto served = serve_one(channel, *jail, *sandbox, warm_up);
-    TRY(clear_away(*jail, *sandbox));
+    last_folder = sandbox->folder();
+    TRY(clear_away(*sandbox, warm_up));
     if (!served && served.error().fault == Fault::kSandbox) TRY(give_up(served.error()));
     if (!served) return served;
   }
@@ -186,7 +190,7 @@ int print_plan(int argc, char** argv) {
   setup.python = argc > 2 ? argv[2] : "/usr/bin/python3";
   setup.read_only_paths.assign(argv + std::min(argc, 3), argv + argc);
   setup.temp_dir = "/tmp";
-  const std::string text = describe_plan(make_plan(setup, SandboxLevel::kFull, "/tmp/worker-0", {}));
+  const std::string text = describe_plan(make_plan(setup, SandboxLevel::kFull, {}, {}));
   return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
 }
 

@@ -86,9 +86,12 @@ std::string park_variable(const WorkerSetup& setup, const std::string& boot_dire
 
 }  // namespace
 
+std::string JobFolder::path() const { return fmt::format("{}/worker-{}/{}", temp_dir, index, name); }
+
 std::string_view step_name(SetupStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
 
 std::string_view bootstrap_source() { return kBootstrap; }
+std::string_view template_source() { return kTemplate; }
 
 std::string_view own_shm_library() { return {reinterpret_cast<const char*>(kOwnShm), sizeof kOwnShm}; }
 
@@ -101,7 +104,7 @@ void preload_own_shm(JailPlan& plan) {
 
 int report_fd(const Limits& limits) { return static_cast<int>(limits.descriptors) - 1; }
 
-JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::string& job_directory,
+JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, std::string_view folder,
                    const std::vector<std::pair<std::string, std::string>>& links) {
   JailPlan plan;
   plan.level = level;
@@ -116,8 +119,9 @@ JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::stri
     plan.working_directory = "/work";
     temp_directory = "/tmp";
   } else {
-    plan.working_directory = job_directory + "/work";
-    temp_directory = job_directory + "/tmp";
+    plan.folder = {setup.temp_dir, setup.index, std::string(folder)};
+    plan.working_directory = plan.folder.path() + "/work";
+    temp_directory = plan.folder.path() + "/tmp";
     plan.boot_directory = setup.temp_dir + fmt::format("/boot-{}", setup.index);
     plan.scratch = {{"work", plan.working_directory}, {"tmp", temp_directory}};
     plan.read_only_paths = setup.read_only_paths;
@@ -135,6 +139,7 @@ std::vector<std::string> template_environment(const JailPlan& plan, const Worker
   std::vector<std::string> all = plan.environment;
   all.back() = park_variable(setup, plan.boot_directory, "template");
   all.push_back(fmt::format("CODERUNNER_PRELOAD={}", fmt::join(setup.preload, ",")));
+  all.push_back(fmt::format("CODERUNNER_WALLS={}", plan.level == SandboxLevel::kFull ? "namespaces" : "landlock"));
   return all;
 }
 

@@ -3,6 +3,7 @@
 // Law: a new kind of jail is another plan, not another branch in the code that applies it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,16 @@ struct ScratchRow {
   std::string target;  // where the script sees it
 };
 
+// Reduced level: the folder on disk that all of a job's files are in. Each template has one of its own, which becomes
+// that of its jobs once it is ready: what it imports never sees a file that a job could have written.
+struct JobFolder {
+  std::string temp_dir;
+  std::uint32_t index = 0;  // the worker's slot
+  std::string name;
+  [[nodiscard]] std::string path() const;  // <temp_dir>/worker-<index>/<name>
+};
+inline constexpr std::string_view kFreshFolder = "fresh";
+
 struct JailPlan {
   SandboxLevel level = SandboxLevel::kReduced;
   NetworkMode network = NetworkMode::kNone;
@@ -44,8 +55,9 @@ struct JailPlan {
   std::vector<ScratchRow> scratch;   // the writable places; the first is the working directory
   Bytes scratch_bytes = 0;
   std::uint64_t scratch_inodes = 0;
+  JobFolder folder;                  // reduced level
   std::string working_directory;
-  std::string boot_directory;        // holds bootstrap.py as sitecustomize.py, and template.py where there are templates
+  std::string boot_directory;        // holds bootstrap.py as sitecustomize.py, and template.py
   std::vector<std::string> argv;     // argv[0] is the interpreter's path
   std::vector<std::string> environment;
   std::vector<std::string> read_only_paths, read_write_paths;  // reduced level: Landlock's rules
@@ -60,9 +72,9 @@ inline constexpr unsigned kJobGid = 1000;
 inline constexpr int kGoFd = 3;
 int report_fd(const Limits& limits);
 
-// `job_directory`: reduced level only, the absolute path of this worker's directory.
+// `folder`: reduced level only, the name of the job's.
 // `links`: read_only_paths that are symbolic links, with their text (a merged /usr has /lib -> usr/lib).
-JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, const std::string& job_directory,
+JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, std::string_view folder,
                    const std::vector<std::pair<std::string, std::string>>& links);
 
 // A template's variables instead of plan.environment: the same, but that its bootstrap.py serves forks.
@@ -70,8 +82,9 @@ std::vector<std::string> template_environment(const JailPlan& plan, const Worker
 
 std::string describe_plan(const JailPlan& plan);
 
-// The text of bootstrap.py.
+// The texts of bootstrap.py and template.py.
 std::string_view bootstrap_source();
+std::string_view template_source();
 // The library that own_shm.cc is, as a file, and the variable that puts it in front of the C library.
 std::string_view own_shm_library();
 std::string own_shm_path(const JailPlan& plan);

@@ -15,6 +15,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "common/sys.h"
@@ -47,7 +48,7 @@ class TreeKiller {
       const std::vector<ProcessInfo> all = TRY(descendants(proc_, self_));
       std::vector<ProcessInfo> alive;
       for (const ProcessInfo& process : all)
-        if (!process.ended() && !contains(scope_.spare, process.pid)) alive.push_back(process);
+        if (!process.ended() && !spared(process)) alive.push_back(process);
       if (!alive.empty() && scope_.deadline.passed())
         return fail(Fault::kInternal, fmt::format("{} processes of the job outlive SIGKILL", alive.size()));
       if (TRY(freeze_new(alive))) continue;
@@ -62,6 +63,10 @@ class TreeKiller {
   }
 
  private:
+  [[nodiscard]] bool spared(const ProcessInfo& process) const {
+    return contains(scope_.spare, process.pid) || (scope_.spared_session != 0 && process.session == scope_.spared_session);
+  }
+
   // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
   // as there is motion the listing is not the whole truth.
   Result<bool> freeze_new(const std::vector<ProcessInfo>& alive) {
@@ -110,8 +115,7 @@ class TreeKiller {
   bool reap(const std::vector<ProcessInfo>& all) const {
     bool reaped = false;
     for (const ProcessInfo& process : all) {
-      if (process.parent != self_ || contains(scope_.spare, process.pid) || contains(scope_.unreaped, process.pid))
-        continue;
+      if (process.parent != self_ || spared(process) || contains(scope_.unreaped, process.pid)) continue;
       reaped |= ::waitpid(process.pid, nullptr, WNOHANG) > 0;
     }
     return reaped;
@@ -229,6 +233,15 @@ Result<std::vector<ProcessInfo>> descendants(const ProcDir& proc, pid_t root) {
   // A pid that was given away while the list was read can make a circle; no tree has more members than the list.
   for (std::size_t next = 0; next < found.size() && found.size() <= all.size(); ++next) add_children(found[next].pid);
   return found;
+}
+
+std::optional<std::vector<pid_t>> children_of(pid_t pid) {
+  const auto text = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
+  if (!text) return std::nullopt;
+  std::vector<pid_t> children;
+  std::istringstream numbers(*text);
+  for (pid_t child = 0; numbers >> child;) children.push_back(child);
+  return children;
 }
 
 Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except) {

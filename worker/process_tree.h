@@ -61,12 +61,17 @@ class ProcDir {
 // All processes below `root`, without it, zombies included; parents before children.
 Result<std::vector<ProcessInfo>> descendants(const ProcDir& proc, pid_t root);
 
+// The children of a process, zombies included, from proc(5)'s file of that name; it may miss some while processes come
+// and go. nullopt: the kernel has no such file (CONFIG_PROC_CHILDREN), or the process is gone.
+std::optional<std::vector<pid_t>> children_of(pid_t pid);
+
 // Processes and threads alive below `root`, without the processes in `except` (those below them count).
 Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except);
 
 struct KillScope {
   std::span<const pid_t> spare{};     // not killed, not reaped; what is below them is killed
   std::span<const pid_t> unreaped{};  // killed; their owner (a Child) reaps them
+  pid_t spared_session = 0;           // whose processes are like those in `spare`; 0: none
   Deadline deadline = Deadline::in(Millis(10'000));
 };
 

@@ -95,7 +95,7 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
 // faulthandler ends its text with nothing that could be waited for: a pause in it is taken for the end.
 Result<std::string> Pump::ask_for_stack() {
   constexpr Millis kPause{20};
-  sandbox_.init().kill(kShowStackSignal);
+  sandbox_.ask_for_stack();
   const Deadline limit = Deadline::in(kStackLimit);
   std::string stack;
   for (Deadline pause = limit; stack.size() < kMaxPayload; pause = Deadline::in(kPause).earlier(limit)) {

@@ -46,6 +46,7 @@ class JobWatch {
         memory_(std::move(proc), jail.setup.limits.memory_bytes, sandbox.tmpfs()) {}
 
   std::optional<RunEnd> operator()() {
+    sandbox_.reap_orphans();
     if (oom_kills() > kills_before_) return RunEnd::kMemory;
     if (!jail_.cgroup_counts_memory()) {
       const auto over = memory_.over_limit(::getpid(), sandbox_.keepers());

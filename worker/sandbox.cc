@@ -11,8 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -20,6 +18,7 @@
 #include "common/sys.h"
 #include "worker/descriptors.h"
 #include "worker/init.h"
+#include "worker/landlock.h"
 #include "worker/memory_watch.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
@@ -57,11 +56,10 @@ Result<InitStatus> await_status(StatusPipe& status, const Child& init, std::stri
 // Children of this process that are neither an init nor of its own PID namespace: runners whose template has died, maybe
 // before it could tell their number.
 void reap_lost_runners() {
-  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", ::getpid()));
+  const auto children = children_of(::getpid());
   const auto proc = ProcDir::open();
   if (!children || !proc) return;
-  std::istringstream pids(*children);
-  for (pid_t pid = 0; pids >> pid;) {
+  for (const pid_t pid : *children) {
     std::array<char, 8 * 1024> buffer;
     std::string_view numbers = proc->read(pid, "status", buffer).value_or("");
     // "NSpid:", its number here, then the one inside: 1 is an init (proc(5)).
@@ -74,7 +72,7 @@ void reap_lost_runners() {
 }
 
 bool childless(pid_t pid) {
-  const auto children = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", pid));
+  const auto children = children_of(pid);
   return children && children->empty();
 }
 
@@ -96,21 +94,24 @@ std::optional<std::uint64_t> processor_time_us(pid_t pid) {
 
 }  // namespace
 
-Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
+Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, pid_t spared) {
+  const JailPlan& plan = warm != nullptr ? warm->plan() : jail.plan;
   Sandbox box;
-  if (auto made = box.make_folders(jail); !made) return failed(SetupStep::kWorkingDirectory, made.error());
+  box.warm_ = warm != nullptr;
+  box.template_pid_ = spared;
+  if (auto made = box.make_folders(jail, plan); !made) return failed(SetupStep::kWorkingDirectory, made.error());
 
   Pipe in = TRY(sys::make_pipe()), out = TRY(sys::make_pipe()), err = TRY(sys::make_pipe());
   Pipe go = TRY(sys::make_pipe()), report = TRY(sys::make_pipe()), status = TRY(sys::make_pipe()), life = TRY(sys::make_pipe());
   Pipe handover = TRY(sys::make_socket_pair());
   const InitKit kit{
-      .plan = &jail.plan,
+      .plan = &plan,
       .cgroup = jail.cgroup ? &*jail.cgroup : nullptr,
       .scratch = box.scratch_.get(),
       .status = status.write.get(),
       .life = life.read.get(),
       .warm = warm != nullptr,
-      .runner = {.plan = &jail.plan,
+      .runner = {.plan = &plan,
                  .rlimits = &jail.rlimits,
                  .filter = &jail.filter,
                  .stdin_fd = in.read.get(),
@@ -140,8 +141,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   TRY(sys::set_nonblocking(box.report_read.get(), true));
   TRY(sys::set_nonblocking(box.status.fd(), true));
   if (warm != nullptr) {
-    box.template_pid_ = warm->pid();
-    const RunnerEnds ends{box.init_.pidfd(), in.read.get(), out.write.get(), err.write.get(),
+    const RunnerEnds ends{-1,                in.read.get(), out.write.get(), err.write.get(),
                           go.read.get(),     report.write.get(), status.write.get(), handover.write.get()};
     if (auto ordered = box.order_runner(jail, *warm, ends); !ordered) return failed(SetupStep::kPark, ordered.error());
   }
@@ -161,13 +161,19 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm) {
   return box;
 }
 
-// The runner goes into namespaces that stand.
-Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, const RunnerEnds& ends) {
+// The runner goes into namespaces that stand, or shuts itself in by rules that name what is there.
+Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, RunnerEnds ends) {
   const auto built = TRY(await_status(status, init_, "init"));
   if (built.kind != InitStatus::Kind::kBuilt) {
     init_.kill(SIGKILL);
     return fail(Fault::kSandbox, status.rest());
   }
+  UniqueFd ruleset;
+  if (!jail.full()) {
+    const JailPlan& plan = warm.plan();
+    ruleset = TRY(make_landlock_ruleset({plan.read_only_paths, plan.read_write_paths, plan.network}, jail.landlock_abi));
+  }
+  ends.walls = jail.full() ? init_.pidfd() : ruleset.get();
   return warm.fork_runner(jail, ends);
 }
 
@@ -183,8 +189,8 @@ Result<void> Sandbox::await_fork() {
 
 void Sandbox::know_runner() {
   if (!warm()) {  // init's only child until the job comes
-    const auto child = sys::read_file(fmt::format("/proc/{0}/task/{0}/children", init_.pid()));
-    if (child) runner_pid_ = static_cast<pid_t>(std::strtol(child->c_str(), nullptr, 10));
+    const auto child = children_of(init_.pid());
+    if (child && !child->empty()) runner_pid_ = child->front();
   }
   const auto proc = ProcDir::open();
   const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
@@ -194,15 +200,16 @@ void Sandbox::know_runner() {
   if (const auto text = proc->read(runner_pid_, "status", buffer)) parked_memory_ = parse_kilobytes(*text, "VmHWM:");
 }
 
-Result<void> Sandbox::make_folders(const Jail& jail) {
+Result<void> Sandbox::make_folders(const Jail& jail, const JailPlan& plan) {
   UniqueFd work;
   if (jail.full()) {
-    scratch_ = TRY(make_scratch(jail.plan));
-    work = TRY(sys::open_at(scratch_.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    scratch_ = TRY(make_scratch(plan));
+    work = TRY(sys::open_at(scratch_.get(), plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   } else {
-    folders_.emplace(TRY(make_reduced(jail.setup.temp_dir, jail.setup.index)));
-    TRY(reclaim_bootstrap(jail.plan));
-    work = TRY(sys::open_at(folders_->root.get(), jail.plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    folder_ = plan.folder;
+    folders_.emplace(TRY(make_reduced(folder_)));
+    TRY(reclaim_bootstrap(plan));
+    work = TRY(sys::open_at(folders_->root.get(), plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   }
   workdir_.emplace(std::move(work), jail.setup.limits);
   return workdir_->prepare();
@@ -266,6 +273,30 @@ bool Sandbox::well() const {
   return proc && lives(init_.pid()) && (runner_pid_ <= 0 || lives(runner_pid_));
 }
 
+void Sandbox::ask_for_stack() const {
+  if (!warm()) return init_.kill(kShowStackSignal);
+  // One that has been stopped looks at no signal.
+  for (const int signal : {kStackSignal, SIGCONT}) (void)::syscall(SYS_pidfd_send_signal, runner_pidfd_.get(), signal, nullptr, 0);
+}
+
+// A warm runner's ancestors are the template and this process, which is who gets its orphans where there is no PID
+// namespace with an init of its own.
+void Sandbox::reap_orphans() const {
+  if (!warm() || !folders_) return;
+  for (const pid_t pid : children_of(::getpid()).value_or(std::vector<pid_t>{}))
+    if (pid != init_.pid() && pid != template_pid_ && pid != runner_pid_) ::waitpid(pid, nullptr, WNOHANG);
+}
+
+bool Sandbox::without_orphans(const ProcDir& proc) const {
+  if (!warm() || !folders_) return childless(init_.pid());
+  const auto children = children_of(::getpid());
+  return children && std::ranges::all_of(*children, [&](pid_t pid) {
+    if (pid == init_.pid() || pid == template_pid_ || pid == runner_pid_) return true;
+    const auto process = proc.look_up(pid);
+    return !process || process->ended() || process->session == template_pid_;
+  });
+}
+
 bool Sandbox::over() const {
   const auto proc = ProcDir::open();
   return proc && over(*proc);
@@ -278,7 +309,7 @@ bool Sandbox::over(const ProcDir& proc) const {
     const bool same = runner && runner->start_time == runner_start_;
     if (same && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
   }
-  return childless(init_.pid());
+  return without_orphans(proc);
 }
 
 std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootReport::Ended& word, Bytes memory_limit) const {
@@ -343,16 +374,16 @@ Result<ExitStatus> Sandbox::end() {
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }
   if (!status) return fail(Fault::kSandbox, "the job's init does not end");
-  if (folders_) TRY(kill_descendants(KillScope{}));
+  if (folders_) TRY(kill_descendants({.spared_session = template_pid_}));
   ended_ = *status;
   return *ended_;
 }
 
-Result<void> Sandbox::clean(const Jail& jail) {
+Result<void> Sandbox::clean() {
   workdir_.reset();
   if (!folders_) return {};
   folders_.reset();
-  return remove_reduced(jail.setup.temp_dir, jail.setup.index);
+  return remove_reduced(folder_);
 }
 
 }  // namespace coderunner

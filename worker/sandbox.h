@@ -28,7 +28,8 @@ class Sandbox {
   // Builds everything up to the interpreter that waits for a job; some 20 ms, most of them Python's own start.
   // An interpreter that does not come up within kParkLimit is an error that carries what it wrote.
   // With a template that is ready it forks the interpreter (2 to 5 ms) instead of starting one.
-  static Result<Sandbox> park(const Jail& jail, Template* warm);
+  // `spared`: the session of a template that lives beside it, 0: none.
+  static Result<Sandbox> park(const Jail& jail, Template* warm, pid_t spared);
   static constexpr Millis kParkLimit{20'000};
 
   Sandbox(Sandbox&&) = default;
@@ -50,11 +51,15 @@ class Sandbox {
   UniqueFd report_read;                            // what bootstrap.py has to say; non-blocking
   Denials denials;                                 // of the script, once released
   [[nodiscard]] const Child& init() const { return init_; }
-  [[nodiscard]] bool warm() const { return template_pid_ > 0; }
+  [[nodiscard]] bool warm() const { return warm_; }
+  // Reduced level: the folder that must not be there when clean() has returned; else empty.
+  [[nodiscard]] std::string folder() const { return folders_ ? folder_.path() : std::string(); }
   // A warm runner that has outlived its template: as good as any, but none like it will come.
   [[nodiscard]] bool orphaned() const { return warm() && status.closed(); }
-  // The processes below this worker that are not the script's: init, and a warm runner's template.
+  // The processes below this worker that are not the script's: init, and the template.
   [[nodiscard]] std::array<pid_t, 2> keepers() const { return {init_.pid(), template_pid_}; }
+  // Another template lives beside it now, or none (0).
+  void spare(pid_t template_pid) { template_pid_ = template_pid; }
 
   // Whether the parked interpreter can still take a job: neither it nor init has ended or been sent SIGKILL.
   [[nodiscard]] bool well() const;
@@ -71,30 +76,36 @@ class Sandbox {
   [[nodiscard]] std::optional<EarlyEnd> await_early_end(const BootReport::Ended& word, Bytes memory_limit) const;
   static constexpr Millis kEarlyLimit{5};
 
+  // Has the interpreter write the stacks of its threads to report_read.
+  void ask_for_stack() const;
+  // Reduced level, warm: reaps what the script has left behind so far, which becomes this process's.
+  void reap_orphans() const;
+
   // The end of a warm runner whose template has died: it has become a child of this process. Call it when runner_fd()
   // is readable.
   Result<InitStatus> reap_runner();
 
   // Whether no process of the job will run another instruction, though the last may not have been torn down yet, which
   // takes a large one milliseconds: the runner is past the point of no return (PF_EXITING in proc(5)'s flags, set first
-  // of all by do_exit(); or it is gone), has one thread, and neither it nor init has a child. False also where that can
-  // not be seen.
+  // of all by do_exit(); or it is gone), has one thread, and nobody has a child that is the job's. False also where that
+  // can not be seen.
   [[nodiscard]] bool over() const;
 
   // Ends every process of the sandbox and reaps it; the rusage is of all of them together. The second call answers
   // what the first one did.
   Result<ExitStatus> end();
   // Removes what only the reduced level leaves behind: the job's folders.
-  Result<void> clean(const Jail& jail);
+  Result<void> clean();
 
  private:
   Sandbox() = default;
-  Result<void> make_folders(const Jail& jail);
-  Result<void> order_runner(const Jail& jail, Template& warm, const RunnerEnds& ends);
+  Result<void> make_folders(const Jail& jail, const JailPlan& plan);
+  Result<void> order_runner(const Jail& jail, Template& warm, RunnerEnds ends);
   Result<void> await_fork();
   Result<void> await_parked(int handover);
   void know_runner();
   [[nodiscard]] bool over(const ProcDir& proc) const;
+  [[nodiscard]] bool without_orphans(const ProcDir& proc) const;
   // Precondition: the runner has let go of its memory.
   [[nodiscard]] std::optional<InitStatus> early_end(const ProcDir& proc, const BootReport::Ended& word,
                                                     Bytes memory_limit) const;
@@ -106,11 +117,13 @@ class Sandbox {
   UniqueFd life_write_;  // its closing ends an init that outlived a kill
   std::string python_version_;
   std::optional<ExitStatus> ended_;
-  pid_t template_pid_ = 0;
+  bool warm_ = false;
+  pid_t template_pid_ = 0;  // 0: none
   pid_t runner_pid_ = 0;  // 0: not known. Nobody reaps it before its end has been told
   UniqueFd runner_pidfd_;  // a warm one's
   std::uint64_t runner_start_ = 0;  // tells its pid from that of a later process
   Bytes parked_memory_ = 0;         // the most that it has held so far
+  JobFolder folder_;                    // reduced level
   std::optional<ReducedDirs> folders_;  // reduced level
 };
 

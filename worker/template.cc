@@ -26,6 +26,7 @@
 #include "worker/namespaces.h"
 #include "worker/privileges.h"
 #include "worker/runner.h"
+#include "worker/workdir.h"
 
 namespace coderunner {
 namespace {
@@ -37,9 +38,7 @@ constexpr Millis kEndLimit{1000};  // for what has been killed to be gone
 Result<void> mount_own_scratch(const JailPlan& plan) {
   TRY(sys::retry("unshare(mount)", [] { return ::unshare(CLONE_NEWNS); }));
   const UniqueFd scratch = TRY(make_scratch(plan));
-  TRY(mount_scratch(plan, scratch.get()));
-  TRY(sys::retry("chdir(working directory)", [&] { return ::chdir(plan.working_directory.c_str()); }));
-  return {};
+  return mount_scratch(plan, scratch.get());
 }
 
 // Pipes on 0, 1 and 2: what Python learns of its standard streams at its start holds for the runners' pipes, too.
@@ -70,22 +69,29 @@ RlimitPlan lasting_rlimits(RlimitPlan plan) {
   return plan;
 }
 
-Error become_template(const Jail& jail, int words, int control, int filter) {
+// Without mounts the writable places are folders on disk, which are there already.
+Result<void> enter_own_place(const JailPlan& plan) {
+  if (plan.level == SandboxLevel::kFull) TRY(mount_own_scratch(plan));
+  TRY(sys::retry("chdir(working directory)", [&] { return ::chdir(plan.working_directory.c_str()); }));
+  return {};
+}
+
+Error become_template(const Jail& jail, const JailPlan& plan, int words, int control, int filter) {
   const auto prepare = [&]() -> Result<void> {
     TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
     TRY(sys::retry("setsid", [] { return ::setsid(); }));
-    TRY(mount_own_scratch(jail.plan));
+    TRY(enter_own_place(plan));
     TRY(place_descriptors(words, control, filter));
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
     TRY(apply_rlimits(lasting_rlimits(jail.rlimits)));
-    return keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT});
+    return jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges();
   };
   if (auto prepared = prepare(); !prepared) return prepared.error();
-  std::vector<std::string> environment = template_environment(jail.plan, jail.setup);
+  std::vector<std::string> environment = template_environment(plan, jail.setup);
   if (const RlimitRow* processes = process_limit(jail.rlimits))
     environment.push_back(fmt::format("CODERUNNER_NPROC={}", processes->soft));
-  exec_program(jail.plan.argv, environment);
+  exec_program(plan.argv, environment);
   return sys::last_error("execve(template)");
 }
 
@@ -99,13 +105,18 @@ Result<UniqueFd> filter_file(const Filter& filter) {
 
 }  // namespace
 
-Result<Template> Template::start(const Jail& jail) {
+Result<Template> Template::start(const Jail& jail, std::string_view folder) {
   const UniqueFd filter = TRY(filter_file(jail.filter));
   Pipe control = TRY(sys::make_socket_pair()), words = TRY(sys::make_pipe());
   Template made;
+  made.plan_ = template_plan(jail, folder);
+  if (!jail.full()) {
+    TRY(make_reduced(made.plan_.folder));
+    TRY(reclaim_bootstrap(made.plan_));
+  }
   made.process_ = TRY(fork_init());
   if (!made.process_.running()) {
-    const Error error = become_template(jail, words.write.get(), control.read.get(), filter.get());
+    const Error error = become_template(jail, made.plan_, words.write.get(), control.read.get(), filter.get());
     (void)sys::write_all(words.write.get(), error.message);
     ::_exit(1);
   }
@@ -148,8 +159,8 @@ Result<bool> Template::ready() {
 }
 
 Result<void> Template::fork_runner(const Jail& jail, const RunnerEnds& ends) {
-  std::vector<int> descriptors = {ends.init_pidfd, ends.stdin_fd, ends.stdout_fd, ends.stderr_fd,
-                                  ends.go,         ends.report,   ends.status,    ends.handover};
+  std::vector<int> descriptors = {ends.walls, ends.stdin_fd, ends.stdout_fd, ends.stderr_fd,
+                                  ends.go,    ends.report,   ends.status,    ends.handover};
   if (jail.cgroup) std::ranges::copy(jail.cgroup->entrances(), std::back_inserter(descriptors));
   return send_descriptors(control_.get(), jail.filter.notifies ? 'N' : 'F', descriptors);
 }

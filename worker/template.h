@@ -1,8 +1,9 @@
 // Role: a warm template: an interpreter that has imported what jobs will want, and forks a parked runner in
 // milliseconds where starting one anew takes tens of them.
 // Callers: main.cc keeps one; sandbox.cc asks it for runners. Its Python side is template.py.
-// Law: full level only. It runs no line of any job. It keeps the two capabilities of the worker's user namespace that
-// setns(2) needs, and nothing else; its runners keep none.
+// Law: it runs no line of any job, and reads no file that a job could have written. At the full level it keeps the two
+// capabilities of the worker's user namespace that setns(2) needs, and nothing else; its runners keep none. At the reduced
+// level it is as free as the worker, so each runner shuts itself in, by Landlock and seccomp, before it parks.
 #pragma once
 
 #include <string>
@@ -20,14 +21,15 @@ inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to th
 
 // What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).
 struct RunnerEnds {
-  int init_pidfd = -1;
+  int walls = -1;  // init's pidfd, whose namespaces it enters, or a Landlock ruleset
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, go = -1, report = -1, status = -1, handover = -1;
 };
 
 class Template {
  public:
-  // Starts the interpreter and returns at once; imports go on behind.
-  static Result<Template> start(const Jail& jail);
+  // Starts the interpreter and returns at once; imports go on behind. At the reduced level `folder` is its own, in the
+  // worker's, until it is ready; from then on each of its runners' jobs gets it anew.
+  static Result<Template> start(const Jail& jail, std::string_view folder);
 
   Template(Template&&) noexcept = default;
   Template& operator=(Template&&) = delete;
@@ -37,6 +39,7 @@ class Template {
   Result<bool> ready();
   [[nodiscard]] int control_fd() const { return control_.get(); }  // readable: ready() has news
   [[nodiscard]] pid_t pid() const { return process_.pid(); }
+  [[nodiscard]] const JailPlan& plan() const { return plan_; }  // its runners'
   // Of the preload list; valid once ready.
   [[nodiscard]] const std::string& missing_modules() const { return missing_; }
 
@@ -45,6 +48,7 @@ class Template {
 
  private:
   Template() = default;
+  JailPlan plan_;
   Child process_;
   UniqueFd control_;
   UniqueFd words_;  // its standard output and error: why it ended, warnings of what it imported

@@ -1,10 +1,12 @@
 # Role: the Python side of a warm template: imports what jobs will want, then forks a parked runner for each of them.
 # Callers: bootstrap.py's park(), in a template and nowhere else, which gives it its own module's names.
 # Law: a runner has given up everything that a job must not have before it parks: capabilities, descriptors, the
-# template's namespaces. What template.cc does in C++ for the template itself is not done again here.
+# template's namespaces, or without namespaces its freedom. What template.cc does in C++ for the template itself is not
+# done again here.
 #
 # From the worker, on the control socket: one byte a runner, with descriptors (template.cc lists them in this order):
-#   init's pidfd, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
+#   walls, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
+# The walls are init's pidfd, whose namespaces a runner enters, or a Landlock ruleset: CODERUNNER_WALLS says which.
 # The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
 # CODERUNNER_NPROC, where it is set, is the runners' limit on processes.
 # To the worker: "ready", version, and the modules that could not be imported, on the control socket, once (each field
@@ -19,12 +21,14 @@ WAITID = {"x86_64": 247, "aarch64": 95}                                       # 
 CLD_EXITED, CLD_DUMPED = 1, 3                                                 # siginfo.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
-WORKING_DIRECTORY = "/work"                                                   # plan.cc
+LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 445, 446                          # asm-generic/unistd.h
+LANDLOCK_RULE_PATH_BENEATH, LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1, 4, 8   # linux/landlock.h
 
 
 def serve_forks(control, report_number, preload):
     """Returns in each runner, parked as far as its process goes, with the go pipe where `control` was."""
     import _contextvars
+    import _signal
     import _socket
     import array
     import ctypes
@@ -32,7 +36,11 @@ def serve_forks(control, report_number, preload):
     import os
     import sys
 
+    # A template ends by what ends any program, and never goes on behind an exception.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     libc = ctypes.CDLL(None, use_errno=True)
+    namespaces = os.environ.pop("CODERUNNER_WALLS") == "namespaces"
+    home = os.getcwd()
 
     def call(function, *arguments):
         if function(*arguments) != 0:
@@ -70,6 +78,19 @@ def serve_forks(control, report_number, preload):
     finish = quick_finish(libc, report_number)
     channel = _socket.socket(fileno=control)
 
+    # The rule for its own part of /proc is each process's to add: it is for the folder that /proc/self leads to.
+    def restrict_files(ruleset):
+        try:
+            own = os.open("/proc/self", os.O_PATH)
+        except FileNotFoundError:  # no /proc at all
+            own = -1
+        if own != -1:
+            rights = LANDLOCK_READ_FILE | LANDLOCK_READ_DIR
+            rule = rights.to_bytes(8, sys.byteorder) + own.to_bytes(4, sys.byteorder)  # struct landlock_path_beneath_attr
+            call(libc.syscall, LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+            os.close(own)
+        call(libc.syscall, LANDLOCK_RESTRICT_SELF, ruleset, 0)
+
     def install_filter(notifies, handover):
         flags = SECCOMP_FILTER_FLAG_NEW_LISTENER if notifies else 0
         listener = libc.syscall(SYS_SECCOMP[os.uname().machine], SECCOMP_SET_MODE_FILTER, flags,
@@ -82,12 +103,13 @@ def serve_forks(control, report_number, preload):
             worker.detach()
 
     def become_runner(order, descriptors):
-        init, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
+        walls, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
         for file in cgroup:
             os.write(file, b"0")
-        call(libc.setns, init, CLONE_NEWNS | CLONE_NEWIPC)
         os.setsid()
-        os.chdir(WORKING_DIRECTORY)
+        if namespaces:
+            call(libc.setns, walls, CLONE_NEWNS | CLONE_NEWIPC)
+        os.chdir(home)
         channel.detach()
         for source, place in ((stdin, 0), (stdout, 1), (stderr, 2), (go, control)):
             os.dup2(source, place)
@@ -98,6 +120,8 @@ def serve_forks(control, report_number, preload):
         if process_limit:
             call(libc.setrlimit, RLIMIT_NPROC, process_limit)
         call(libc.capset, capability_header, no_capabilities)
+        if not namespaces:
+            restrict_files(walls)
         install_filter(order == b"N", handover)
         os.closerange(control + 1, report_number)
         if "numpy.random" in sys.modules:
@@ -111,6 +135,7 @@ def serve_forks(control, report_number, preload):
             threading._counter = threading._count(1).__next__
         finish()
         exercise()
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         # The template's own was frozen with everything else: the collector would never find what only it refers to.
         main = type(sys)("__main__")
         main.__annotations__ = {}
@@ -145,7 +170,8 @@ def serve_forks(control, report_number, preload):
             descriptors.frombytes(payload)
         status = descriptors[6]
         try:
-            call(libc.setns, descriptors[0], CLONE_NEWPID)  # of the children to come
+            if namespaces:
+                call(libc.setns, descriptors[0], CLONE_NEWPID)  # of the children to come
             runner = os.fork()
             if runner == 0:
                 try:

@@ -6,21 +6,27 @@
 
 #include <fmt/format.h>
 
+#include "worker/workdir.h"
+
 namespace coderunner {
 
-WarmUp::WarmUp(const Jail& jail) : jail_(jail), wanted_(jail.setup.runner == RunnerMode::kWarm && jail.full()) {
+WarmUp::WarmUp(const Jail& jail) : jail_(jail), wanted_(jail.setup.runner == RunnerMode::kWarm && jail.can_be_warm()) {
   if (wanted_) start();
 }
 
 void WarmUp::drop() {
-  if (template_) ended_.push_back(template_->pid());
+  if (!template_) return;
+  ended_.push_back(template_->pid());
+  const JobFolder folder = template_->plan().folder;
   template_.reset();
+  // Once it has been ready, a sandbox has the folder, and removes it.
+  if (!ready_ && !jail_.full()) (void)remove_reduced(folder);
   ready_ = false;
 }
 
 void WarmUp::start() {
   drop();
-  auto started = Template::start(jail_);
+  auto started = Template::start(jail_, fmt::format("warm-{}", ++starts_));
   if (!started) return lost(started.error());
   template_ = std::make_unique<Template>(std::move(*started));
   renewal_ = Deadline::in(kRenewAfter);

@@ -13,8 +13,11 @@ namespace coderunner {
 
 class WarmUp {
  public:
-  // Starts the first template where the setup asks for warm runners and the level has them.
+  // Starts the first template where the setup asks for warm runners and they can be had.
   explicit WarmUp(const Jail& jail);
+
+  // Whether it keeps templates at all.
+  [[nodiscard]] bool wanted() const { return wanted_; }
 
   // The template when it is ready now, else null. Starts another one when that is due.
   Template* ready();
@@ -26,8 +29,10 @@ class WarmUp {
   void proved() { failures_ = 0; }
   void lost(const Error& why);
 
+  // The session of the template that lives now, 0: none.
+  [[nodiscard]] pid_t session() const { return template_ ? template_->pid() : 0; }
   // Whose processes are not a job's.
-  [[nodiscard]] TemplateSessions sessions() const { return {template_ ? template_->pid() : 0, ended_}; }
+  [[nodiscard]] TemplateSessions sessions() const { return {session(), ended_}; }
 
  private:
   // Hash seeds and address layout are a template's own, so it does not live for ever.
@@ -42,6 +47,7 @@ class WarmUp {
 
   const Jail& jail_;
   std::unique_ptr<Template> template_;
+  std::size_t starts_ = 0;
   std::vector<pid_t> ended_;  // templates of the past: one an hour, and a few that failed
   bool wanted_ = false, ready_ = false;
   int failures_ = 0;  // in a row

@@ -33,7 +33,22 @@ Result<UniqueFd> make_directory(int parent, const std::string& name) {
   return *std::move(made);
 }
 
-std::string reduced_name(std::uint32_t index) { return fmt::format("worker-{}", index); }
+// The worker's folder, made unless it is there, with its permissions given back first: no Landlock keeps a job from
+// changing those of what its user owns.
+Result<UniqueFd> open_worker_folder(const JobFolder& folder) {
+  const UniqueFd parent = TRY(open_temp_dir(folder.temp_dir));
+  const std::string name = fmt::format("worker-{}", folder.index);
+  const UniqueFd there(::openat(parent.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!there.valid()) {
+    TRY(remove_tree(parent.get(), name));
+    return make_directory(parent.get(), name);
+  }
+  // chmod(2) by way of /proc follows no link in the folder's place; fchmodat(2) of Linux before 6.6 can not refuse to.
+  TRY(sys::retry("chmod(worker's folder)", [&] {
+    return ::chmod(fmt::format("/proc/self/fd/{}", there.get()).c_str(), kPrivateDir);
+  }));
+  return sys::open_at(there.get(), ".", O_RDONLY | O_DIRECTORY);
+}
 
 }  // namespace
 
@@ -115,21 +130,20 @@ Result<UniqueFd> open_temp_dir(const std::string& path) {
   return sys::open(path, O_RDONLY | O_DIRECTORY);
 }
 
-Result<ReducedDirs> make_reduced(const std::string& temp_dir, std::uint32_t index) {
-  const UniqueFd parent = TRY(open_temp_dir(temp_dir));
-  TRY(remove_tree(parent.get(), reduced_name(index)));
+Result<ReducedDirs> make_reduced(const JobFolder& folder) {
+  const UniqueFd parent = TRY(open_worker_folder(folder));
+  TRY(remove_tree(parent.get(), folder.name));
   ReducedDirs dirs;
-  dirs.root = TRY(make_directory(parent.get(), reduced_name(index)));
+  dirs.root = TRY(make_directory(parent.get(), folder.name));
   dirs.work = TRY(make_directory(dirs.root.get(), "work"));
   dirs.tmp = TRY(make_directory(dirs.root.get(), "tmp"));
-  dirs.work_path = fmt::format("{}/{}/work", temp_dir, reduced_name(index));
-  dirs.tmp_path = fmt::format("{}/{}/tmp", temp_dir, reduced_name(index));
+  dirs.work_path = folder.path() + "/work";
+  dirs.tmp_path = folder.path() + "/tmp";
   return dirs;
 }
 
-Result<void> remove_reduced(const std::string& temp_dir, std::uint32_t index) {
-  const UniqueFd parent = TRY(open_temp_dir(temp_dir));
-  return remove_tree(parent.get(), reduced_name(index));
+Result<void> remove_reduced(const JobFolder& folder) {
+  return remove_tree(TRY(open_worker_folder(folder)).get(), folder.name);
 }
 
 }  // namespace coderunner

@@ -10,6 +10,7 @@
 #include "common/job.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "worker/plan.h"
 
 namespace coderunner {
 
@@ -54,7 +55,7 @@ bool is_job_path(std::string_view path);
 
 // The directories of one job where there is no tmpfs of its own.
 struct ReducedDirs {
-  UniqueFd root;          // <temp_dir>/worker-<index>
+  UniqueFd root;          // JobFolder::path()
   UniqueFd work, tmp;     // in it: the working directory, and what TMPDIR names
   std::string work_path;  // absolute
   std::string tmp_path;
@@ -63,9 +64,8 @@ struct ReducedDirs {
 // The service's directory, with its permissions given back first: at the reduced level jobs have the service's user, and
 // no Landlock keeps them from chmod(2) of what that owns.
 Result<UniqueFd> open_temp_dir(const std::string& path);
-// Removes what an earlier job left at <temp_dir>/worker-<index> and makes it anew (all 0700).
-Result<ReducedDirs> make_reduced(const std::string& temp_dir, std::uint32_t index);
-// Removes <temp_dir>/worker-<index>.
-Result<void> remove_reduced(const std::string& temp_dir, std::uint32_t index);
+// Removes what an earlier job left in this folder and makes it anew (all 0700).
+Result<ReducedDirs> make_reduced(const JobFolder& folder);
+Result<void> remove_reduced(const JobFolder& folder);
 
 }  // namespace coderunner

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <string>
 
 #include "worker/sandbox.h"
 #include "worker/seccomp_filter.h"
@@ -28,14 +28,15 @@ Result<UniqueFd> install_filter(const Filter& filter) {
 #endif
 
 #if ALTERATION >= 2  // something is left behind whenever a sandbox has been cleared away
-Result<void> real_clean(Sandbox*, const Jail&) __asm__("__real__ZN10coderunner7Sandbox5cleanERKNS_4JailE");
-Result<void> clean_and_leak(Sandbox*, const Jail&) __asm__("__wrap__ZN10coderunner7Sandbox5cleanERKNS_4JailE");
-Result<void> clean_and_leak(Sandbox* sandbox, const Jail& jail) {
-  auto cleaned = real_clean(sandbox, jail);
+Result<void> real_clean(Sandbox*) __asm__("__real__ZN10coderunner7Sandbox5cleanEv");
+Result<void> clean_and_leak(Sandbox*) __asm__("__wrap__ZN10coderunner7Sandbox5cleanEv");
+Result<void> clean_and_leak(Sandbox* sandbox) {
+  const std::string folder = sandbox->folder();
+  auto cleaned = real_clean(sandbox);
 #if ALTERATION == 2
   (void)::open("/dev/null", O_RDONLY);
 #elif ALTERATION == 3
-  if (!jail.full()) ::mkdir(std::filesystem::path(jail.plan.working_directory).parent_path().c_str(), 0700);
+  if (!folder.empty()) ::mkdir(folder.c_str(), 0700);
 #else
   if (::fork() == 0) {
     ::close_range(0, ~0U, 0);

@@ -77,9 +77,9 @@ def run_bare(fields, python=PYTHON):
 
 
 # Where a job of the service works: at the full level, at the reduced one.
-WORKING_DIRECTORY = r"/work(?![\w-])|/[^\s'\"]*/worker-\d+/work(?![\w-])"
+WORKING_DIRECTORY = r"/work(?![\w-])|/[^\s'\"]*/worker-\d+/[^/]+/work(?![\w-])"
 OWN_SHM = r"/[^\s'\"]*/boot-\d+/own_shm\.so"  # the value of LD_PRELOAD there
-TEMPORARY_DIRECTORY = r"/[^\s'\"]*/worker-\d+/tmp(?![\w-])"
+TEMPORARY_DIRECTORY = r"/[^\s'\"]*/worker-\d+/[^/]+/tmp(?![\w-])"
 
 
 def without_places(result, directory=None):

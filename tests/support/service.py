@@ -7,6 +7,7 @@ MODE names how the service is started, for every suite alike:
   root-reduced   as root with --sandbox=reduced
   root-fresh     as root with --runner=fresh
   user, user-reduced, user-fresh   the same as an ordinary user
+  user-reduced-fresh   both
   user-refused   as an ordinary user with the defaults, where the kernel refuses every new user namespace
 """
 import ctypes
@@ -22,14 +23,19 @@ import tempfile
 import threading
 import time
 
+
+def landlock_abi():
+    """The kernel's Landlock version, 0 where it has none (landlock_create_ruleset(2) with its flag for that)."""
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
+
+
 MODE = os.environ.get("MODE", "root" if os.geteuid() == 0 else "user")
 AS_ROOT = MODE.startswith("root")
 REFUSED = MODE.endswith("-refused")
-REDUCED = REFUSED or MODE.endswith("-reduced")
-FLAGS = (["--sandbox=reduced"] if MODE.endswith("-reduced") else
-         ["--runner=fresh"] if MODE.endswith("-fresh") else [])
-# What jobs run on once the service is warm; namespaces, and so the full level, are needed for it.
-RUNNER = "fresh" if FLAGS or REFUSED else "warm"
+REDUCED = REFUSED or "-reduced" in MODE
+FLAGS = ["--sandbox=reduced"] * ("-reduced" in MODE) + ["--runner=fresh"] * MODE.endswith("-fresh")
+# What jobs run on once the service is warm. At the reduced level that takes Landlock of Linux 6.2.
+RUNNER = "fresh" if MODE.endswith("-fresh") or REDUCED and landlock_abi() < 3 else "warm"
 PYTHON = "/usr/bin/python3"
 # Present in the environment of every service: no script and no log line may ever show it.
 SECRET_NAME, SECRET = "PLANTED_SECRET", "planted-0f9c2b7e"
@@ -45,7 +51,7 @@ WITHOUT_NAMESPACES = ["/usr/bin/unshare", "--user", "--map-current-user", "--kee
 HANGS = 180  # seconds after which a service is taken not to come up at all; how fast it does is not judged here
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
-if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {"user-refused"}:
+if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {"user-reduced-fresh", "user-refused"}:
     raise SystemExit(f"MODE={MODE}: unknown")
 if AS_ROOT and os.geteuid() != 0:
     raise SystemExit(f"MODE={MODE} needs root: configure the build directory as the user who runs the tests")

@@ -70,10 +70,10 @@ std::string judge(const Row& row) {
   return test::as_plain_user([&]() -> std::string {
     Scene scene;
     row.before(scene);
-    LeakSentinel sentinel({.cgroup = nullptr, .folder = scene.folder, .mountinfo = scene.mountinfo});
+    LeakSentinel sentinel({.cgroup = nullptr, .mountinfo = scene.mountinfo});
     if (!sentinel.remember(scene.templates)) return "remember";
     row.job(scene);
-    const auto found = sentinel.look(scene.templates);
+    const auto found = sentinel.look(scene.templates, scene.folder);
     if (!found) return found.error().message;
     return *found == row.found ? "" : "found: " + *found;
   });
@@ -137,10 +137,10 @@ TEST_CASE("everything that a job can leave is found and named, and nothing else 
 TEST_CASE("what was here before the first job is no leak, and a look does not add to it") {
   CHECK(test::as_plain_user([]() -> std::string {
           (void)::open("/dev/null", O_RDONLY);
-          LeakSentinel sentinel({.cgroup = nullptr, .folder = "", .mountinfo = "/proc/self/mountinfo"});
+          LeakSentinel sentinel({.cgroup = nullptr, .mountinfo = "/proc/self/mountinfo"});
           if (!sentinel.remember({})) return "remember";
           for (int i = 0; i < 100; ++i) {
-            const auto found = sentinel.look({});
+            const auto found = sentinel.look({}, "");
             if (!found || !found->empty()) return found ? *found : found.error().message;
           }
           return "";

@@ -33,7 +33,7 @@ std::string variable(const std::vector<std::string>& environment, const std::str
 }
 
 TEST_CASE("the full level's tree holds what is listed, links as links, and nothing twice") {
-  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, "/unused", {{"/lib", "usr/lib"}});
+  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, {}, {{"/lib", "usr/lib"}});
   std::set<std::string> targets;
   for (const MountRow& row : plan.root) {
     CAPTURE(row.target);
@@ -51,7 +51,7 @@ TEST_CASE("the full level's tree holds what is listed, links as links, and nothi
 
 TEST_CASE("the environment is the contract's, and what bootstrap.py takes away again") {
   for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced}) {
-    const JailPlan plan = make_plan(make_setup(), level, "/tmp/coderunner-x/worker-3", {});
+    const JailPlan plan = make_plan(make_setup(), level, "fresh", {});
     CHECK(plan.environment.size() == 12);
     for (const char* name : {"MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
       CHECK(variable(plan.environment, name) == "5");
@@ -66,7 +66,7 @@ TEST_CASE("the environment is the contract's, and what bootstrap.py takes away a
 }
 
 TEST_CASE("the library for shared memory comes first, and is one") {
-  JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "/tmp/coderunner-x/worker-3", {});
+  JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "fresh", {});
   const auto preloads = [](const std::string& row) { return row.starts_with("LD_PRELOAD="); };
   CHECK(std::ranges::none_of(plan.environment, preloads));
   preload_own_shm(plan);
@@ -80,13 +80,24 @@ TEST_CASE("a template differs in what it is told to do") {
   const auto environment = template_environment(plan, make_setup());
   CHECK(variable(environment, "CODERUNNER_PARK").starts_with("3:1023:template:"));
   CHECK(variable(environment, "CODERUNNER_PRELOAD") == "json,numpy?");
+  CHECK(variable(environment, "CODERUNNER_WALLS") == "namespaces");
   CHECK(variable(environment, "HOME") == "/work");
+  const JailPlan reduced = make_plan(make_setup(), SandboxLevel::kReduced, "warm-1", {});
+  CHECK(variable(template_environment(reduced, make_setup()), "CODERUNNER_WALLS") == "landlock");
+}
+
+TEST_CASE("a template and the fresh interpreters beside it have no writable folder in common") {
+  const JailPlan warm = make_plan(make_setup(), SandboxLevel::kReduced, "warm-1", {});
+  const JailPlan fresh = make_plan(make_setup(), SandboxLevel::kReduced, kFreshFolder, {});
+  for (const std::string& path : warm.read_write_paths)
+    CHECK(std::ranges::none_of(fresh.read_write_paths, [&](const std::string& other) { return path.starts_with(other); }));
+  CHECK(warm.read_only_paths == fresh.read_only_paths);
 }
 
 TEST_CASE("the reduced level writes below its own folder only") {
-  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "/tmp/coderunner-x/worker-3", {});
+  const JailPlan plan = make_plan(make_setup(), SandboxLevel::kReduced, "fresh", {});
   CHECK(plan.root.empty());
-  for (const std::string& path : plan.read_write_paths) CHECK(path.starts_with("/tmp/coderunner-x/worker-3/"));
+  for (const std::string& path : plan.read_write_paths) CHECK(path.starts_with("/tmp/coderunner-x/worker-3/fresh/"));
   CHECK(std::ranges::find(plan.read_only_paths, plan.boot_directory) != plan.read_only_paths.end());
 }
 

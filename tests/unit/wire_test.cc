@@ -70,8 +70,8 @@ auto members(const LayerState& v) {
   return std::tie(a, b, c);
 }
 auto members(const ReadyReport& v) {
-  const auto& [a, b, c, d] = v;
-  return std::tie(a, b, c, d);
+  const auto& [a, b, c, d, e] = v;
+  return std::tie(a, b, c, d, e);
 }
 auto members(const ExceptionInfo& v) {
   const auto& [a, b, c, d, e] = v;
@@ -134,7 +134,8 @@ ReadyReport make_ready() {
   return {.level = SandboxLevel::kFull,
           .python = "3.11.2",
           .layers = {{"namespaces", true, "user, pid"}, {"memory", false, "cgroup: EROFS"}},
-          .leaks = 3};
+          .leaks = 3,
+          .templates = true};
 }
 ArtifactHeader make_artifact() { return {.name = "dir/plot.png", .bytes = 20'971'520, .skipped = "too large"}; }
 ExitReport make_exit() {

@@ -199,13 +199,19 @@ TEST_CASE("the directories of the reduced level are made anew for each job") {
   temp.make_dir("elsewhere");
   temp.make_file("elsewhere/file", "kept");
   temp.make_dir("worker-3");
-  temp.make_file("worker-3/leftover", "x");
+  temp.make_dir("worker-3/fresh");
+  temp.make_file("worker-3/fresh/leftover", "x");
+  temp.make_file("worker-3/other", "kept");
   temp.make_link("elsewhere", "worker-4");
-  for (const std::uint32_t index : {3u, 4u, 5u, 5u}) {
+  temp.make_dir("worker-5");
+  temp.make_link("../elsewhere", "worker-5/fresh");
+  const auto folder_of = [&](std::uint32_t index) { return JobFolder{temp.path(), index, "fresh"}; };
+  for (const std::uint32_t index : {3u, 4u, 5u, 6u, 6u}) {
     CAPTURE(index);
-    auto dirs = make_reduced(temp.path(), index);
+    auto dirs = make_reduced(folder_of(index));
     REQUIRE(dirs);
-    const std::string root = fmt::format("worker-{}", index);
+    const std::string root = fmt::format("worker-{}/fresh", index);
+    CHECK(folder_of(index).path() == temp.path() + "/" + root);
     CHECK(temp.mode(root) == (S_IFDIR | 0700));
     CHECK(temp.mode(root + "/work") == (S_IFDIR | 0700));
     CHECK(temp.mode(root + "/tmp") == (S_IFDIR | 0700));
@@ -219,11 +225,26 @@ TEST_CASE("the directories of the reduced level are made anew for each job") {
     CHECK(temp.content(root + "/work/script.py") == "x");
   }
   CHECK(temp.content("elsewhere/file") == "kept");
-  REQUIRE(remove_reduced(temp.path(), 5));
-  CHECK_FALSE(temp.exists("worker-5"));
-  CHECK(temp.exists("worker-4"));
-  CHECK(remove_reduced(temp.path(), 5));
-  CHECK_FALSE(make_reduced(temp.path() + "/missing", 1));
+  CHECK(temp.content("worker-3/other") == "kept");
+  REQUIRE(remove_reduced(folder_of(6)));
+  CHECK_FALSE(temp.exists("worker-6/fresh"));
+  CHECK(temp.exists("worker-4/fresh"));
+  CHECK(remove_reduced(folder_of(6)));
+  CHECK_FALSE(make_reduced({temp.path() + "/missing", 1, "fresh"}));
+}
+
+TEST_CASE("a worker's folder gets its permissions back, a link in its place is not followed") {
+  const ScratchDir temp;
+  temp.make_dir("worker-1");
+  REQUIRE(::chmod((temp.path() + "/worker-1").c_str(), 0) == 0);
+  REQUIRE(make_reduced({temp.path(), 1, "fresh"}));
+  CHECK(temp.mode("worker-1") == (S_IFDIR | 0700));
+  temp.make_dir("elsewhere");
+  REQUIRE(::chmod((temp.path() + "/elsewhere").c_str(), 0755) == 0);
+  temp.make_link("elsewhere", "worker-2");
+  REQUIRE(make_reduced({temp.path(), 2, "fresh"}));
+  CHECK(temp.mode("elsewhere") == (S_IFDIR | 0755));
+  CHECK(temp.mode("worker-2") == (S_IFDIR | 0700));
 }
 
 }  // namespace
