@@ -118,7 +118,7 @@ Result<RlimitFacts> rlimit_facts(const Jail& jail) {
 Result<void> harden_worker() {
   TRY(set_no_new_privileges());
   TRY(set_dumpable(Dumpable::kNo));
-  TRY(install_filter(TRY(compile_worker_filter())));
+  TRY(install_filter(worker_filter()));
   return {};
 }
 
@@ -200,8 +200,8 @@ Result<Jail> build_jail(WorkerSetup setup) {
   jail.landlock_abi = query_landlock_abi().value_or(0);
   jail.rlimits = plan_rlimits(jail.setup.limits, TRY(rlimit_facts(jail)));
   const auto named = try_notifications();
-  jail.filter = TRY(compile_filter({jail.plan.level, jail.plan.network, memory_account(jail)},
-                                   named ? Refusal::kByListener : Refusal::kByFilter));
+  jail.filter = script_filter({jail.plan.level, jail.plan.network, memory_account(jail)},
+                              named ? Refusal::kByListener : Refusal::kByFilter);
   jail.layers = describe_layers(jail, why_reduced, named);
   TRY(harden_worker());
   return jail;

@@ -33,14 +33,22 @@ constexpr Scopes scope_of(ScriptFacts facts) {
   return static_cast<Scopes>(2U << kind);
 }
 
+// All kinds of scripts.
+inline constexpr auto kKinds = [] {
+  std::array<ScriptFacts, 8> kinds{};
+  std::size_t at = 0;
+  for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced})
+    for (const NetworkMode network : {NetworkMode::kNone, NetworkMode::kHost})
+      for (const MemoryAccount memory : {MemoryAccount::kCgroup, MemoryAccount::kNone}) kinds.at(at++) = {level, network, memory};
+  return kinds;
+}();
+
 // Of all kinds of scripts those that `holds` is true for.
 template <class Predicate>
 constexpr Scopes scripts_where(Predicate holds) {
   Scopes scopes = 0;
-  for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced})
-    for (const NetworkMode network : {NetworkMode::kNone, NetworkMode::kHost})
-      for (const MemoryAccount memory : {MemoryAccount::kCgroup, MemoryAccount::kNone})
-        if (const ScriptFacts facts{level, network, memory}; holds(facts)) scopes |= scope_of(facts);
+  for (const ScriptFacts& facts : kKinds)
+    if (holds(facts)) scopes |= scope_of(facts);
   return scopes;
 }
 

@@ -32,7 +32,7 @@ ScriptFacts facts_of(FilterKind kind) {
 const Filter& filter_of(FilterKind kind) {
   static std::map<FilterKind, Filter> filters;
   if (!filters.contains(kind))
-    filters[kind] = (kind == FilterKind::kWorker ? compile_worker_filter() : compile_filter(facts_of(kind))).value();
+    filters[kind] = kind == FilterKind::kWorker ? worker_filter() : script_filter(facts_of(kind));
   return filters[kind];
 }
 

@@ -32,7 +32,7 @@ struct Caller {
   Denials denials;
 
   explicit Caller(const test::Piece& piece) {
-    static const Filter kAsking = compile_filter({}, Refusal::kByListener).value();
+    static const Filter kAsking = script_filter({}, Refusal::kByListener);
     Pipe answer = sys::make_pipe().value(), handover = sys::make_socket_pair().value();
     pid = ::fork();
     if (pid == 0) {

@@ -178,7 +178,7 @@ TEST_CASE("calls without a row do not exist, and other architectures' calls end 
 
 TEST_CASE("a filter with a listener differs from one without in how it refuses, and in nothing else") {
   for (const FilterKind kind : {FilterKind::kScriptFull, FilterKind::kScriptReduced}) {
-    const Filter asking = compile_filter(facts_of(kind), Refusal::kByListener).value();
+    const Filter asking = script_filter(facts_of(kind), Refusal::kByListener);
     const Filter& refusing = filter_of(kind);
     CHECK(asking.notifies);
     CHECK(!refusing.notifies);
@@ -193,7 +193,7 @@ TEST_CASE("a filter with a listener differs from one without in how it refuses, 
     }
     CHECK(changed > 0);
   }
-  CHECK(!compile_worker_filter()->notifies);  // one listener for a process
+  CHECK(!worker_filter().notifies);  // one listener for a process
 }
 
 TEST_CASE("system calls have names") {
