@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -30,10 +31,15 @@ constexpr int kOldestMinor = 8, kNewestMinor = 13;
 constexpr std::string_view kOwnPython = "python/bin/python3";  // beside the programs: scripts/package puts it there
 constexpr std::string_view kDefaultPackages = ".python_packages/lib/site-packages";
 
-// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by way
+constexpr const char* kBootstrap =
+#include "bootstrap.inc"
+    ;
+
+// Key and value in turn, each ended by NUL. It compiles bootstrap.py, its argument, into what each interpreter of the
+// service would have to compile at its start otherwise: a file that is not compared with its source (PEP 552). The imports bring in the libraries that the standard modules link to, by way
 // of the modules in C alone; and its end spares itself taking everything apart again. Together half of what it takes.
 constexpr const char* kProbe = R"(
-import os, sys
+import marshal, os, sys
 for name in ("_ssl", "_sqlite3", "_ctypes", "_hashlib", "_lzma", "_bz2", "zlib", "_uuid"):
     try:
         __import__(name)
@@ -46,6 +52,9 @@ rows += [("search_path", p) for p in sys.path]
 with open("/proc/self/maps", "rb") as maps:
     files = {line.rstrip(b"\n").split(None, 5)[5] for line in maps if line.count(b"/")}
 rows += [("library", f) for f in sorted(files) if b".so" in f]
+code = marshal.dumps(compile(sys.argv[1], "sitecustomize.py", "exec"))
+unchecked = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
+rows += [("bootstrap_name", "sitecustomize.%s.pyc" % sys.implementation.cache_tag), ("bootstrap_code", (unchecked + code).hex())]
 for key, value in rows:
     sys.stdout.buffer.write(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0")
 sys.stdout.flush()
@@ -130,9 +139,9 @@ Result<Child> spawn_probe(const std::string& python, int output) {
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 
   // -I: neither the working directory nor the user's own packages (they are not shown to scripts either).
-  std::array<std::string, 4> arguments = {python, "-I", "-c", kProbe};
-  std::array<char*, 5> argv = {arguments[0].data(), arguments[1].data(), arguments[2].data(), arguments[3].data(),
-                               nullptr};
+  std::array<std::string, 5> arguments = {python, "-I", "-c", kProbe, kBootstrap};
+  std::array<char*, 6> argv{};
+  std::ranges::transform(arguments, argv.begin(), [](std::string& argument) { return argument.data(); });
   std::array<std::string, 3> variables = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
                                           "PYTHONDONTWRITEBYTECODE=1"};
   std::array<char*, 4> environment = {variables[0].data(), variables[1].data(), variables[2].data(), nullptr};
@@ -160,6 +169,18 @@ Result<std::string> read_answer(int output, Deadline deadline) {
   }
 }
 
+// What hexadecimal digits say; empty when they are none.
+std::string decode_hex(std::string_view digits) {
+  std::string bytes;
+  for (std::size_t at = 0; at + 1 < digits.size(); at += 2) {
+    unsigned byte = 0;
+    const auto [end, error] = std::from_chars(digits.data() + at, digits.data() + at + 2, byte, 16);
+    if (error != std::errc() || end != digits.data() + at + 2) return {};
+    bytes += static_cast<char>(byte);
+  }
+  return bytes;
+}
+
 Result<InterpreterFacts> parse_answer(std::string_view answer) {
   InterpreterFacts facts;
   while (!answer.empty()) {
@@ -174,6 +195,8 @@ Result<InterpreterFacts> parse_answer(std::string_view answer) {
     if (key == "real_executable") facts.real_executable = std::move(value);
     if (key == "prefix") facts.prefixes.push_back(std::move(value));
     if (key == "search_path") facts.search_path.push_back(std::move(value));
+    if (key == "bootstrap_name" && value.find('/') == value.npos) facts.bootstrap_name = std::move(value);
+    if (key == "bootstrap_code") facts.bootstrap_code = decode_hex(value);
     if (key == "library") facts.libraries.push_back(std::move(value));
   }
   if (facts.version.empty() || !facts.executable.starts_with('/')) {
@@ -282,8 +305,13 @@ Result<Interpreter> find_interpreter(const InterpreterRequest& request) {
       continue;
     }
     if (!packages.empty()) facts->search_path.push_back(packages);
-    return Interpreter{facts->executable, facts->version, derive_read_only_paths(*facts, request.network), std::move(packages),
-                       std::move(*note)};
+    return Interpreter{.path = facts->executable,
+                       .version = facts->version,
+                       .read_only_paths = derive_read_only_paths(*facts, request.network),
+                       .packages = std::move(packages),
+                       .bootstrap_name = facts->bootstrap_name,
+                       .bootstrap_code = facts->bootstrap_code,
+                       .note = std::move(*note)};
   }
   return fail(Fault::kInternal, fmt::format("no usable Python: {}", refused));
 }

@@ -24,6 +24,7 @@ struct Interpreter {
   std::string version;                       // "3.11.2"
   std::vector<std::string> read_only_paths;  // absolute, existing, sorted, none below another one
   std::string packages;                      // absolute, or empty
+  std::string bootstrap_name, bootstrap_code;  // as in WorkerSetup
   std::string note;                          // for the log, or empty
 };
 
@@ -34,6 +35,7 @@ Result<Interpreter> find_interpreter(const InterpreterRequest& request);
 struct InterpreterFacts {
   std::string version, executable, real_executable;
   std::vector<std::string> prefixes, search_path, libraries;
+  std::string bootstrap_name, bootstrap_code;
 };
 // Runs it: at most 10 s.
 Result<InterpreterFacts> ask_interpreter(const std::string& python);

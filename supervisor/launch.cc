@@ -96,6 +96,8 @@ PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& 
   config.setup.cores = static_cast<std::uint32_t>(std::max<std::size_t>(1, count_cores() / workers));
   config.setup.python = python.path;
   config.setup.read_only_paths = python.read_only_paths;
+  config.setup.bootstrap_name = python.bootstrap_name;
+  config.setup.bootstrap_code = python.bootstrap_code;
   config.setup.packages = python.packages;
   config.setup.preload = settings.preload;
   config.setup.temp_dir = ground.temp_dir;

@@ -103,14 +103,14 @@ Result<int> run_job(const Command& command, Pool& pool) {
   std::atomic<bool> stop = false;
   std::atomic<int> signal = 0;
   // The first signal ends the job, the second the command.
+  Pipe end = TRY(sys::make_pipe());
   const std::jthread watcher([&](const std::stop_token& done) {
-    while (!done.stop_requested()) {
-      const auto came = command.signals.wait(Deadline::in(kSignalLook));
-      if (!came || !*came) continue;
-      signal = **came;
-      stop = true;
-      return command.signals.exit_at_next();
-    }
+    const std::stop_callback wake(done, [&] { end.write.reset(); });
+    const auto came = command.signals.wait(Deadline::never(), end.read.get());
+    if (!came || !*came) return;
+    signal = **came;
+    stop = true;
+    command.signals.exit_at_next();
   });
   while (!stop && !pool.wait_until_ready(Deadline::in(kSignalLook))) {
     if (const std::string trouble = pool.health().trouble; !trouble.empty()) return fail(Fault::kSandbox, trouble);

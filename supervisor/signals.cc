@@ -6,6 +6,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "common/sys.h"
 
 namespace coderunner {
@@ -21,9 +23,9 @@ Result<SignalWatch> SignalWatch::make() {
   return SignalWatch(UniqueFd(static_cast<int>(fd)), set);
 }
 
-Result<std::optional<int>> SignalWatch::wait(Deadline deadline) const {
-  pollfd entry{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-  if (TRY(sys::poll({&entry, 1}, deadline)) == 0) return std::nullopt;
+Result<std::optional<int>> SignalWatch::wait(Deadline deadline, int other) const {
+  std::array<pollfd, 2> entries = {{{fd_.get(), POLLIN, 0}, {other, POLLIN, 0}}};
+  if (TRY(sys::poll(entries, deadline)) == 0 || entries[0].revents == 0) return std::nullopt;
   signalfd_siginfo info{};
   const auto count = TRY(sys::read_some(fd_.get(), {reinterpret_cast<char*>(&info), sizeof info}));
   if (!count) return std::nullopt;

@@ -17,8 +17,8 @@ class SignalWatch {
  public:
   // Blocks SIGTERM and SIGINT; ignores SIGPIPE: a client that has gone is an error of write(2).
   static Result<SignalWatch> make();
-  // The signal that has come, or nullopt when the deadline passes first.
-  Result<std::optional<int>> wait(Deadline deadline) const;
+  // The signal that has come, or nullopt when the deadline passes first, or when `other` becomes readable.
+  Result<std::optional<int>> wait(Deadline deadline, int other = -1) const;
   // From now on the next one ends the process at once, with 128 + its number.
   void exit_at_next() const;
 

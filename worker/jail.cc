@@ -23,7 +23,7 @@
 namespace coderunner {
 namespace {
 
-constexpr mode_t kLibraryMode = 0500;
+constexpr mode_t kFolderMode = 0700;
 constexpr std::uint64_t kInitTasks = 1;  // a job's init is in its cgroup, but is not the script's
 
 std::vector<std::pair<std::string, std::string>> find_links(const std::vector<std::string>& paths) {
@@ -69,8 +69,23 @@ Result<void> try_full_level(const JailPlan& plan, const std::string& anchor) {
   return {};
 }
 
-std::string bootstrap_path(const JailPlan& plan) { return plan.boot_directory + "/sitecustomize.py"; }
-std::string template_path(const JailPlan& plan) { return plan.boot_directory + "/template.py"; }
+struct BootFile {
+  std::string path;
+  mode_t mode;
+  std::string_view content;
+};
+
+std::string compiled_folder(const JailPlan& plan) { return fmt::format("{}/{}", plan.boot_directory, kCompiled); }
+
+// What the reduced level has on disk, in place of a tree of its own.
+std::vector<BootFile> boot_files(const JailPlan& plan, const WorkerSetup& setup) {
+  std::vector<BootFile> files = {{plan.boot_directory + "/sitecustomize.py", 0400, bootstrap_source()},
+                                 {plan.boot_directory + "/template.py", 0400, template_source()},
+                                 {own_shm_path(plan), 0500, own_shm_library()}};
+  if (!setup.bootstrap_name.empty())
+    files.push_back({fmt::format("{}/{}", compiled_folder(plan), setup.bootstrap_name), 0400, setup.bootstrap_code});
+  return files;
+}
 
 Result<void> write_anew(const std::string& path, mode_t mode, std::string_view content) {
   ::unlink(path.c_str());
@@ -88,15 +103,23 @@ bool is_loadable(const std::string& path) {
   return true;
 }
 
-// The reduced level has no tree of its own to hold bootstrap.py, nor a /dev/shm.
-Result<void> write_bootstrap(const JailPlan& plan) {
-  if (::mkdir(plan.boot_directory.c_str(), 0700) == -1 && sys::last_errno() != EEXIST)
-    return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", plan.boot_directory)));
+Result<void> reclaim(const std::string& path, mode_t mode) {
+  TRY(sys::retry(fmt::format("chmod(\"{}\")", path), [&] { return ::chmod(path.c_str(), mode); }));
+  return {};
+}
+
+Result<void> make_own_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), kFolderMode) == -1 && sys::last_errno() != EEXIST)
+    return std::unexpected(sys::last_error(fmt::format("mkdir(\"{}\")", path)));
   // An earlier worker of this slot has left the same, and a job of its whatever permissions it liked.
-  TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
-  TRY(write_anew(bootstrap_path(plan), 0400, bootstrap_source()));
-  TRY(write_anew(template_path(plan), 0400, template_source()));
-  return write_anew(own_shm_path(plan), kLibraryMode, own_shm_library());
+  return reclaim(path, kFolderMode);
+}
+
+Result<void> write_bootstrap(const JailPlan& plan, const WorkerSetup& setup) {
+  TRY(make_own_folder(plan.boot_directory));
+  TRY(make_own_folder(compiled_folder(plan)));
+  for (const BootFile& file : boot_files(plan, setup)) TRY(write_anew(file.path, file.mode, file.content));
+  return {};
 }
 
 MemoryAccount memory_account(const Jail& jail) {
@@ -160,11 +183,10 @@ JailPlan template_plan(const Jail& jail, std::string_view folder) {
   return plan;
 }
 
-Result<void> reclaim_bootstrap(const JailPlan& plan) {
-  TRY(sys::retry("chmod(boot)", [&] { return ::chmod(plan.boot_directory.c_str(), 0700); }));
-  for (const std::string& path : {bootstrap_path(plan), template_path(plan)})
-    TRY(sys::retry("chmod(bootstrap)", [&] { return ::chmod(path.c_str(), 0400); }));
-  TRY(sys::retry("chmod(own_shm)", [&] { return ::chmod(own_shm_path(plan).c_str(), kLibraryMode); }));
+Result<void> reclaim_bootstrap(const Jail& jail) {
+  TRY(reclaim(jail.plan.boot_directory, kFolderMode));
+  TRY(reclaim(compiled_folder(jail.plan), kFolderMode));
+  for (const BootFile& file : boot_files(jail.plan, jail.setup)) TRY(reclaim(file.path, file.mode));
   return {};
 }
 
@@ -192,7 +214,7 @@ Result<Jail> build_jail(WorkerSetup setup) {
   } else {
     jail.plan = make_plan(setup, SandboxLevel::kReduced, kFreshFolder, links);
     TRY(open_temp_dir(setup.temp_dir));
-    TRY(write_bootstrap(jail.plan));
+    TRY(write_bootstrap(jail.plan, setup));
     jail.own_shm = is_loadable(own_shm_path(jail.plan));
     if (jail.own_shm) preload_own_shm(jail.plan);
   }

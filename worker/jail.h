@@ -40,8 +40,8 @@ Result<Jail> build_jail(WorkerSetup setup);
 // The plan of a template and of its runners. `folder`: reduced level only.
 JailPlan template_plan(const Jail& jail, std::string_view folder);
 
-// Reduced level: the permissions of bootstrap.py and its folder as the next interpreter needs them, for the same reason
-// as open_temp_dir's.
-Result<void> reclaim_bootstrap(const JailPlan& plan);
+// Reduced level: the permissions of bootstrap.py and what is beside it as the next interpreter needs them, for the same
+// reason as open_temp_dir's.
+Result<void> reclaim_bootstrap(const Jail& jail);
 
 }  // namespace coderunner

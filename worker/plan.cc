@@ -62,6 +62,9 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
       {MountKind::kDirectory, "", "/tmp", "scratch"},
   }};
   rows.insert(rows.end(), own.begin(), own.end());
+  if (!setup.bootstrap_name.empty())
+    rows.push_back({MountKind::kFile, setup.bootstrap_code, fmt::format("{}/{}/{}", kBootDirectory, kCompiled, setup.bootstrap_name),
+                    "bootstrap.py, compiled"});
   rows.push_back({MountKind::kDirectory, "", "/dev/shm", "shared memory and semaphores of multiprocessing"});
   if (std::ranges::find(setup.read_only_paths, kHosts) == setup.read_only_paths.end())
     rows.push_back({MountKind::kFile, "127.0.0.1 localhost\n::1 localhost\n", kHosts, "localhost has a name"});

@@ -82,6 +82,8 @@ std::vector<std::string> template_environment(const JailPlan& plan, const Worker
 
 std::string describe_plan(const JailPlan& plan);
 
+// The folder beside bootstrap.py where Python looks for it compiled (PEP 3147).
+inline constexpr std::string_view kCompiled = "__pycache__";
 // The texts of bootstrap.py and template.py.
 std::string_view bootstrap_source();
 std::string_view template_source();

@@ -208,7 +208,7 @@ Result<void> Sandbox::make_folders(const Jail& jail, const JailPlan& plan) {
   } else {
     folder_ = plan.folder;
     folders_.emplace(TRY(make_reduced(folder_)));
-    TRY(reclaim_bootstrap(plan));
+    TRY(reclaim_bootstrap(jail));
     work = TRY(sys::open_at(folders_->root.get(), plan.scratch.front().folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   }
   workdir_.emplace(std::move(work), jail.setup.limits);

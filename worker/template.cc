@@ -112,7 +112,7 @@ Result<Template> Template::start(const Jail& jail, std::string_view folder) {
   made.plan_ = template_plan(jail, folder);
   if (!jail.full()) {
     TRY(make_reduced(made.plan_.folder));
-    TRY(reclaim_bootstrap(made.plan_));
+    TRY(reclaim_bootstrap(jail));
   }
   made.process_ = TRY(fork_init());
   if (!made.process_.running()) {

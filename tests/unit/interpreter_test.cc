@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -63,6 +64,22 @@ TEST_CASE("an interpreter says its version, its prefixes and the libraries that 
   CHECK_FALSE(facts->search_path.empty());
   const auto is_libc = [](const std::string& path) { return path.find("libc.so") != path.npos; };
   CHECK(std::ranges::any_of(facts->libraries, is_libc));
+}
+
+TEST_CASE("an interpreter compiles bootstrap.py into what it imports without a look at the source") {
+  const auto facts = ask_interpreter("/usr/bin/python3");
+  REQUIRE_MESSAGE(facts.has_value(), facts.error().message);
+  const Place place;
+  fs::create_directory(place.path() + "/__pycache__");
+  std::ofstream(place.path() + "/sitecustomize.py") << "another text\n";
+  std::ofstream(place.path() + "/__pycache__/" + facts->bootstrap_name) << facts->bootstrap_code;
+  const auto look = [&](const char* names) {
+    return std::system(fmt::format("/usr/bin/python3 -I -c 'from importlib.machinery import PathFinder; "
+                                   "code = PathFinder.find_spec(\"sitecustomize\", [\"{}\"]).loader.get_code(\"sitecustomize\"); "
+                                   "exit(not set(code.co_names) >= {{\"{}\"}})'", place.path(), names).c_str());
+  };
+  CHECK(look("park") == 0);
+  CHECK(look("parks") != 0);
 }
 
 TEST_CASE("what is no usable Python is refused with the reason") {

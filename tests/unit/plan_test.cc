@@ -49,6 +49,19 @@ TEST_CASE("the full level's tree holds what is listed, links as links, and nothi
   for (const ScratchRow& row : plan.scratch) CHECK(targets.contains(row.target));  // there is something to mount on
 }
 
+TEST_CASE("bootstrap.py is there compiled, where the interpreter has compiled it") {
+  const auto compiled = [](const WorkerSetup& setup) {
+    const JailPlan plan = make_plan(setup, SandboxLevel::kFull, {}, {});
+    const auto row = std::ranges::find_if(plan.root, [](const MountRow& each) { return each.target.ends_with(".pyc"); });
+    return row == plan.root.end() ? "none" : row->target + " " + row->source;
+  };
+  WorkerSetup setup = make_setup();
+  CHECK(compiled(setup) == "none");
+  setup.bootstrap_name = "sitecustomize.cpython-311.pyc";
+  setup.bootstrap_code = "code";
+  CHECK(compiled(setup) == "/.coderunner/__pycache__/sitecustomize.cpython-311.pyc code");
+}
+
 TEST_CASE("the environment is the contract's, and what bootstrap.py takes away again") {
   for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced}) {
     const JailPlan plan = make_plan(make_setup(), level, "fresh", {});

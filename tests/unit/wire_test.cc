@@ -50,8 +50,8 @@ auto members(const Limits& v) {
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }
 auto members(const WorkerSetup& v) {
-  const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = v;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n);
 }
 auto members(const JobSpec& v) {
   const auto& [a, b, c, d, e] = v;
@@ -116,6 +116,8 @@ WorkerSetup make_setup() {
           .python = "/usr/bin/python3",
           .read_only_paths = {"/usr/lib", "/lib", ""},
           .packages = "/opt/site-packages",
+          .bootstrap_name = "sitecustomize.cpython-311.pyc",
+          .bootstrap_code = std::string("\0code", 5),
           .preload = {"json", "numpy"},
           .temp_dir = "/var/tmp",
           .cgroup_dirs = {"/sys/fs/cgroup/a"},
