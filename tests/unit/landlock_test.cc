@@ -21,6 +21,7 @@
 #include "common/sys.h"
 #include "support/forked.h"
 #include "support/scratch_dir.h"
+#include "worker/jail.h"
 #include "worker/privileges.h"
 
 namespace coderunner {
@@ -151,6 +152,22 @@ const Probe kProbes[] = {
 };
 
 using Identity = std::string (*)(const test::Piece&);
+
+TEST_CASE("without namespaces a template needs a kernel on which no job can shorten what it reads") {
+  const struct { SandboxLevel level; unsigned abi; bool warm; } rows[] = {
+      {SandboxLevel::kFull, 0, true},
+      {SandboxLevel::kReduced, 0, false},
+      {SandboxLevel::kReduced, 2, false},
+      {SandboxLevel::kReduced, 3, true},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.abi);
+    Jail jail;
+    jail.plan.level = row.level;
+    jail.landlock_abi = row.abi;
+    CHECK(jail.can_be_warm() == row.warm);
+  }
+}
 
 TEST_CASE("each version refuses what it can, and nothing that a script needs") {
   const unsigned newest = query_landlock_abi().value();
