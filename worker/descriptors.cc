@@ -3,21 +3,22 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cstring>
-#include <vector>
 
 #include "common/sys.h"
 
 namespace coderunner {
 
 Result<void> send_descriptors(int socket, char word, std::span<const int> descriptors) {
-  std::vector<char> control(CMSG_SPACE(descriptors.size_bytes()));
+  if (descriptors.size() > kMostDescriptors) return fail(Fault::kInternal, "more descriptors than one message takes");
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
   iovec payload{&word, 1};
   msghdr message{};
   message.msg_iov = &payload;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
   cmsghdr* rights = CMSG_FIRSTHDR(&message);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;

@@ -9,7 +9,8 @@
 
 namespace coderunner {
 
-// One byte and copies of these. Works under a script's filter.
+// One byte and copies of these, kMostDescriptors at most. Works under a script's filter, and allocates nothing.
+inline constexpr std::size_t kMostDescriptors = 16;
 Result<void> send_descriptors(int socket, char word, std::span<const int> descriptors);
 
 // The one descriptor that was sent; an error when there is none, or none yet.

@@ -55,7 +55,7 @@ RlimitPlan plan_rlimits(const Limits& limits, const RlimitFacts& facts) {
   if (!facts.pids_cgroup)
     plan.push_back({RLIMIT_NPROC, "nproc", tasks, tasks, "fork bombs end here where there is no pids cgroup"});
   if (facts.memory == MemoryAccount::kNone) {
-    // Far above the limit, because reserved pages are not used ones: numpy's threads and Python's arenas reserve GiBs
+    // The last row: who applies it allocates no more. Far above the limit, because reserved pages are not used ones: numpy's threads and Python's arenas reserve GiBs
     // which they never touch. The worker watches what is really used.
     const rlim_t wall = 4 * limits.memory_bytes + 4 * kGiB;
     plan.push_back({RLIMIT_AS, "as", wall, wall, "the wall where no cgroup accounts memory"});

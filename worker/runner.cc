@@ -63,9 +63,9 @@ Result<void> lock_in(const RunnerKit& kit) {
   ::signal(SIGPIPE, SIG_DFL);  // ignored in a worker, and exec keeps that
   TRY(set_dumpable(Dumpable::kYes));  // or the next file would belong to root; exec makes it so anyway
   TRY(set_oom_score_adjustment(kFirstVictim));
-  TRY(apply_rlimits(*kit.rlimits));
   TRY(drop_privileges());
   if (plan.level == SandboxLevel::kReduced && kit.landlock_abi > 0) TRY(lock_files(plan, kit.landlock_abi));
+  TRY(apply_rlimits(*kit.rlimits));
   const UniqueFd listener = TRY(install_filter(*kit.filter));
   if (listener.valid()) TRY(send_descriptors(handover.get(), 'L', std::array{listener.get()}));
   return {};
@@ -80,13 +80,15 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 
 }  // namespace
 
-void exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
-  ::execve(argv.front().c_str(), pointers(argv).data(), pointers(environment).data());
-}
+Program::Program(const std::vector<std::string>& argv, const std::vector<std::string>& environment)
+    : argv_(pointers(argv)), environment_(pointers(environment)) {}
+
+void Program::exec() const { ::execve(argv_.front(), argv_.data(), environment_.data()); }
 
 Error become_runner(const RunnerKit& kit) {
+  const Program interpreter(kit.plan->argv, kit.plan->environment);
   if (auto locked = lock_in(kit); !locked) return locked.error();
-  exec_program(kit.plan->argv, kit.plan->environment);
+  interpreter.exec();
   return sys::last_error(fmt::format("execve(\"{}\")", kit.plan->argv.front()));
 }
 

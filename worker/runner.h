@@ -29,8 +29,16 @@ struct RunnerKit {
 // On this signal the interpreter writes the stacks of its threads to the report pipe (bootstrap.py).
 inline constexpr int kStackSignal = 32;
 
-// execve(2) with these; returns only when it fails.
-void exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
+// What execve(2) wants, made ready beforehand: behind the limit of address space nothing should be allocated any more.
+class Program {
+ public:
+  // Borrows both.
+  Program(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
+  void exec() const;  // returns only when it fails
+
+ private:
+  std::vector<char*> argv_, environment_;
+};
 
 // Becomes the parked interpreter; returns only with what went wrong.
 Error become_runner(const RunnerKit& kit);

@@ -84,14 +84,15 @@ Error become_template(const Jail& jail, const JailPlan& plan, int words, int con
     TRY(place_descriptors(words, control, filter));
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
-    TRY(apply_rlimits(lasting_rlimits(jail.rlimits)));
-    return jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges();
+    TRY(jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges());
+    return apply_rlimits(lasting_rlimits(jail.rlimits));
   };
-  if (auto prepared = prepare(); !prepared) return prepared.error();
   std::vector<std::string> environment = template_environment(plan, jail.setup);
   if (const RlimitRow* processes = process_limit(jail.rlimits))
     environment.push_back(fmt::format("CODERUNNER_NPROC={}", processes->soft));
-  exec_program(plan.argv, environment);
+  const Program interpreter(plan.argv, environment);
+  if (auto prepared = prepare(); !prepared) return prepared.error();
+  interpreter.exec();
   return sys::last_error("execve(template)");
 }
 
