@@ -34,7 +34,8 @@ struct WorkerSetup {
   std::string python;                        // absolute path of the interpreter
   std::vector<std::string> read_only_paths;  // absolute: what the interpreter needs to see, files and directories
   std::string packages;                      // absolute path of a site-packages folder, or empty
-  std::string bootstrap_name, bootstrap_code;  // bootstrap.py as this interpreter compiles it: a file for __pycache__; or empty
+  // bootstrap.py as this interpreter compiles it: name and content of a file for __pycache__; or empty.
+  std::string bootstrap_name, bootstrap_code;
   std::vector<std::string> preload;          // modules that a warm template imports
   std::string temp_dir;                      // absolute: where working directories live at the reduced level
   std::vector<std::string> cgroup_dirs;      // absolute: directories of this worker alone, one a hierarchy; or empty
@@ -123,8 +124,7 @@ template <class A> void fields(A& a, Limits& v) {
 }
 template <class A> void fields(A& a, WorkerSetup& v) {
   a(v.index, v.sandbox, v.runner, v.network, v.cores, v.python, v.read_only_paths, v.packages, v.bootstrap_name,
-    v.bootstrap_code, v.preload, v.temp_dir,
-    v.cgroup_dirs, v.limits);
+    v.bootstrap_code, v.preload, v.temp_dir, v.cgroup_dirs, v.limits);
 }
 template <class A> void fields(A& a, JobSpec& v) { a(v.entry_point, v.args, v.env, v.timeout_ms, v.nested_artifacts); }
 template <class A> void fields(A& a, FileHeader& v) { a(v.path, v.bytes, v.read_only); }

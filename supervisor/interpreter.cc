@@ -35,9 +35,10 @@ constexpr const char* kBootstrap =
 #include "bootstrap.inc"
     ;
 
-// Key and value in turn, each ended by NUL. It compiles bootstrap.py, its argument, into what each interpreter of the
-// service would have to compile at its start otherwise: a file that is not compared with its source (PEP 552). The imports bring in the libraries that the standard modules link to, by way
+// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by way
 // of the modules in C alone; and its end spares itself taking everything apart again. Together half of what it takes.
+// Its argument, bootstrap.py, it compiles, so that no interpreter of the service has to at its start: into a file that is
+// not compared with its source (PEP 552).
 constexpr const char* kProbe = R"(
 import marshal, os, sys
 for name in ("_ssl", "_sqlite3", "_ctypes", "_hashlib", "_lzma", "_bz2", "zlib", "_uuid"):

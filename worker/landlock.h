@@ -1,5 +1,6 @@
 // Role: Landlock: what of the file system, the network and other processes a job may reach, without any privilege.
-// Callers: jail.cc asks for the version; runner.cc builds a ruleset, adds its own /proc directory and enforces it.
+// Callers: jail.cc asks for the version. A fresh runner builds a ruleset, adds its own /proc directory and enforces it
+// (runner.cc); for a warm one sandbox.cc builds it, and template.py does the rest.
 // Law: what a rule does not name is refused. A kernel that knows less enforces less: landlock_detail() says what is
 // missing, and nothing here pretends otherwise.
 // Sources: landlock(7), Documentation/userspace-api/landlock.rst of Linux 6.18.
@@ -29,7 +30,7 @@ inline constexpr std::array<std::string_view, 5> kSharedDevices = {
 
 // Facts about the machine which the C library and Python ask for, and which name no process. Never /proc itself: a rule
 // for it would show the environment and memory of every process of the same user. /dev/shm is left out because it is
-// shared with them, too: multiprocessing's semaphores and shared memory do not work where Landlock is all there is.
+// shared with them, too: own_shm.cc has another place for what would be there.
 inline constexpr std::array<std::string_view, 7> kMachineFacts = {
     "/proc/cpuinfo",                  // platform, joblib
     "/proc/filesystems",              // libselinux, mount lookups

@@ -64,7 +64,7 @@ class TreeKiller {
 
  private:
   [[nodiscard]] bool spared(const ProcessInfo& process) const {
-    return contains(scope_.spare, process.pid) || (scope_.spared_session != 0 && process.session == scope_.spared_session);
+    return scope_.spared_session != 0 && process.session == scope_.spared_session;
   }
 
   // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
@@ -115,7 +115,7 @@ class TreeKiller {
   bool reap(const std::vector<ProcessInfo>& all) const {
     bool reaped = false;
     for (const ProcessInfo& process : all) {
-      if (process.parent != self_ || spared(process) || contains(scope_.unreaped, process.pid)) continue;
+      if (process.parent != self_ || spared(process)) continue;
       reaped |= ::waitpid(process.pid, nullptr, WNOHANG) > 0;
     }
     return reaped;

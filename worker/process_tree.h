@@ -69,9 +69,7 @@ std::optional<std::vector<pid_t>> children_of(pid_t pid);
 Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except);
 
 struct KillScope {
-  std::span<const pid_t> spare{};     // not killed, not reaped; what is below them is killed
-  std::span<const pid_t> unreaped{};  // killed; their owner (a Child) reaps them
-  pid_t spared_session = 0;           // whose processes are like those in `spare`; 0: none
+  pid_t spared_session = 0;  // whose processes are neither killed nor reaped; others below them are killed. 0: none
   Deadline deadline = Deadline::in(Millis(10'000));
 };
 

@@ -1,5 +1,5 @@
 // Role: the conditions under which the conditional calls of seccomp_policy.h are allowed, one a row.
-// Callers: seccomp_filter.cc compiles them; the tests read them.
+// Callers: seccomp_compiler.cc compiles them; the tests read them.
 // Law: a call is allowed when every test of one of its rows holds, else refused with EPERM. A row can only allow; so a
 // value that nobody thought of is refused.
 #pragma once

@@ -1,5 +1,5 @@
 // Role: the system-call policy: every call that Linux 6.x has, what a script and what a worker may do with it, and why.
-// Callers: seccomp_filter.cc compiles it; the tests read it. Made to be read by anyone who asks what a script may do.
+// Callers: seccomp_compiler.cc compiles it; the tests read it. Made to be read by anyone who asks what a script may do.
 // Law: sorted, unique, every row with its reason, checked at compile time. A call that is not listed, and one that the
 // machine's libseccomp does not know, gets ENOSYS, as from a kernel that lacks it.
 //

@@ -194,7 +194,9 @@ Family spawn_family() {
   Family family;
   family.parent = ::fork();
   if (family.parent == 0) {
+    ::setsid();
     const pid_t child = ::fork();
+    if (child == 0) ::setsid();
     if (child != 0) (void)!::write(pipe->write.get(), &child, sizeof child);
     linger();
   }
@@ -202,12 +204,12 @@ Family spawn_family() {
   return family;
 }
 
-TEST_CASE("a spared process lives, what is below it does not") {
+TEST_CASE("a spared session lives, another one below it does not") {
   CHECK(test::in_child([]() -> std::string {
           ::prctl(PR_SET_CHILD_SUBREAPER, 1);
           const Family spared = spawn_family(), other = spawn_family();
           const pid_t keep[] = {spared.parent};
-          const auto killed = kill_descendants({.spare = keep});
+          const auto killed = kill_descendants({.spared_session = spared.parent});
           const auto proc = ProcDir::open();
           const auto kept = proc->look_up(spared.parent), below = proc->look_up(spared.child);
           std::string trouble;
@@ -219,19 +221,6 @@ TEST_CASE("a spared process lives, what is below it does not") {
           if (count_tasks(*proc, ::getpid(), keep).value_or(1) != 0) trouble += "tasks are left; ";
           if (!kill_descendants({}) || proc->look_up(spared.parent)) trouble += "the spared one outlives a second call";
           return trouble;
-        }) == "");
-}
-
-TEST_CASE("a child with an owner is killed and left for it to reap") {
-  CHECK(test::in_child([]() -> std::string {
-          const pid_t pid = spawn(announce_and_linger, -1);
-          auto child = Child::adopt(pid);
-          if (!child) return child.error().message;
-          const pid_t owned[] = {pid};
-          const auto killed = kill_descendants({.unreaped = owned});
-          if (!killed || *killed != 1) return "not killed";
-          const auto status = child->wait(Deadline::in(Millis(5000)));
-          return status && *status && (*status)->signal == SIGKILL ? "" : "not its owner's to reap";
         }) == "");
 }
 
