@@ -37,6 +37,7 @@ struct WorkerSetup {
   // bootstrap.py as this interpreter compiles it: name and content of a file for __pycache__; or empty.
   std::string bootstrap_name, bootstrap_code;
   std::vector<std::string> preload;          // modules that a warm template imports
+  std::vector<std::string> preload_packages;  // what a second template imports besides; or empty: there is none
   std::string temp_dir;                      // absolute: where working directories live at the reduced level
   std::vector<std::string> cgroup_dirs;      // absolute: directories of this worker alone, one a hierarchy; or empty
   Limits limits;
@@ -49,6 +50,7 @@ struct JobSpec {
   std::vector<std::pair<std::string, std::string>> env;
   std::uint64_t timeout_ms = 0;   // 1..limits.max_timeout_s * 1000
   bool nested_artifacts = false;  // files mode: ./output/ with its folders
+  bool packages = false;          // it will want WorkerSetup::preload_packages, as far as its text shows
 };
 
 struct FileHeader {
@@ -124,9 +126,11 @@ template <class A> void fields(A& a, Limits& v) {
 }
 template <class A> void fields(A& a, WorkerSetup& v) {
   a(v.index, v.sandbox, v.runner, v.network, v.cores, v.python, v.read_only_paths, v.packages, v.bootstrap_name,
-    v.bootstrap_code, v.preload, v.temp_dir, v.cgroup_dirs, v.limits);
+    v.bootstrap_code, v.preload, v.preload_packages, v.temp_dir, v.cgroup_dirs, v.limits);
 }
-template <class A> void fields(A& a, JobSpec& v) { a(v.entry_point, v.args, v.env, v.timeout_ms, v.nested_artifacts); }
+template <class A> void fields(A& a, JobSpec& v) {
+  a(v.entry_point, v.args, v.env, v.timeout_ms, v.nested_artifacts, v.packages);
+}
 template <class A> void fields(A& a, FileHeader& v) { a(v.path, v.bytes, v.read_only); }
 template <class A> void fields(A& a, CancelOrder& v) { a(v.reason); }
 template <class A> void fields(A& a, LayerState& v) { a(v.name, v.active, v.detail); }

@@ -10,7 +10,7 @@ Dispatched dispatch_job(Pool& pool, Bytes held, const RunRequest& request, JobSi
   Micros queue{0};
   for (unsigned attempt = 1;; ++attempt) {
     const auto queued_at = Clock::now();
-    auto lease = pool.borrow(held, watch.client_fd);
+    auto lease = pool.borrow(held, watch.client_fd, request.job.packages);
     queue += since(queued_at);
     if (!lease) return {std::unexpected(std::move(lease.error())), queue};
     on_lease(queue);

@@ -56,6 +56,12 @@ rows += [("library", f) for f in sorted(files) if b".so" in f]
 code = marshal.dumps(compile(sys.argv[1], "sitecustomize.py", "exec"))
 unchecked = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
 rows += [("bootstrap_name", "sitecustomize.%s.pyc" % sys.implementation.cache_tag), ("bootstrap_code", (unchecked + code).hex())]
+standard = getattr(sys, "stdlib_module_names", None)
+if standard is None:  # before 3.10
+    folder = os.path.dirname(os.__file__)
+    files = os.listdir(folder) + os.listdir(folder + "/lib-dynload")
+    standard = {name.partition(".")[0] for name in files}.union(sys.builtin_module_names)
+rows += [("standard_modules", ",".join(sorted(standard)))]
 for key, value in rows:
     sys.stdout.buffer.write(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0")
 sys.stdout.flush()
@@ -182,6 +188,17 @@ std::string decode_hex(std::string_view digits) {
   return bytes;
 }
 
+std::vector<std::string> split_sorted(std::string_view list) {
+  std::vector<std::string> names;
+  while (!list.empty()) {
+    const std::string_view name = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(name.size() + 1, list.size()));
+    names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 Result<InterpreterFacts> parse_answer(std::string_view answer) {
   InterpreterFacts facts;
   while (!answer.empty()) {
@@ -198,6 +215,7 @@ Result<InterpreterFacts> parse_answer(std::string_view answer) {
     if (key == "search_path") facts.search_path.push_back(std::move(value));
     if (key == "bootstrap_name" && value.find('/') == value.npos) facts.bootstrap_name = std::move(value);
     if (key == "bootstrap_code") facts.bootstrap_code = decode_hex(value);
+    if (key == "standard_modules") facts.standard_modules = split_sorted(value);
     if (key == "library") facts.libraries.push_back(std::move(value));
   }
   if (facts.version.empty() || !facts.executable.starts_with('/')) {
@@ -312,6 +330,7 @@ Result<Interpreter> find_interpreter(const InterpreterRequest& request) {
                        .packages = std::move(packages),
                        .bootstrap_name = facts->bootstrap_name,
                        .bootstrap_code = facts->bootstrap_code,
+                       .standard_modules = std::move(facts->standard_modules),
                        .note = std::move(*note)};
   }
   return fail(Fault::kInternal, fmt::format("no usable Python: {}", refused));

@@ -25,6 +25,7 @@ struct Interpreter {
   std::vector<std::string> read_only_paths;  // absolute, existing, sorted, none below another one
   std::string packages;                      // absolute, or empty
   std::string bootstrap_name, bootstrap_code;  // as in WorkerSetup
+  std::vector<std::string> standard_modules;   // top-level names of its standard library, sorted
   std::string note;                          // for the log, or empty
 };
 
@@ -36,6 +37,7 @@ struct InterpreterFacts {
   std::string version, executable, real_executable;
   std::vector<std::string> prefixes, search_path, libraries;
   std::string bootstrap_name, bootstrap_code;
+  std::vector<std::string> standard_modules;  // sorted
 };
 // Runs it: at most 10 s.
 Result<InterpreterFacts> ask_interpreter(const std::string& python);

@@ -17,6 +17,7 @@
 #include "common/sys.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/drop_user.h"
+#include "supervisor/imports.h"
 #include "supervisor/sandbox_bait.h"
 
 namespace coderunner {
@@ -99,7 +100,9 @@ PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& 
   config.setup.bootstrap_name = python.bootstrap_name;
   config.setup.bootstrap_code = python.bootstrap_code;
   config.setup.packages = python.packages;
-  config.setup.preload = settings.preload;
+  PreloadLists preload = divide_preload(settings.preload, python.standard_modules);
+  config.setup.preload = std::move(preload.standard);
+  config.setup.preload_packages = std::move(preload.packages);
   config.setup.temp_dir = ground.temp_dir;
   config.setup.limits = settings.limits;
   config.cgroup_dirs = ground.cgroup_dirs;

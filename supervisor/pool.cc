@@ -82,14 +82,18 @@ std::string Pool::State::hear_last_words(Channel& channel) {
 void Pool::State::make_ready(std::size_t index) {
   slots[index].state = SlotState::kReady;
   slots[index].ready_serial = ++ready_serial;
-  if (!queue.empty()) queue.pop().answer(lend(index));
+  if (!queue.empty()) {
+    Ticket& first = queue.pop();
+    first.answer(lend(index, first.packages()));
+  }
   changed.notify_all();
 }
 
-Lease Pool::State::lend(std::size_t index) {
+Lease Pool::State::lend(std::size_t index, bool packages) {
   Slot& slot = slots[index];
   slot.state = SlotState::kBusy;
   slot.lent = Clock::now();
+  slot.packages = packages;
   ++leases;
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, slot.channel.fd(), nullptr);
   return Lease(pool, index, slot.generation, std::move(slot.channel));
@@ -149,12 +153,14 @@ std::size_t Pool::State::living() const {
   return count(SlotState::kReady) + count(SlotState::kBusy) + count(SlotState::kResetting);
 }
 
-// Last in, first out: the most recent one has the warmest caches.
-std::optional<std::size_t> Pool::State::freshest() const {
+// One that is prepared for jobs of this kind before others; then last in, first out: the most recent one has the warmest
+// caches.
+std::optional<std::size_t> Pool::State::choose(bool packages) const {
   std::optional<std::size_t> best;
   for (std::size_t index = 0; index < slots.size(); ++index) {
     if (slots[index].state != SlotState::kReady) continue;
-    if (!best || slots[index].ready_serial > slots[*best].ready_serial) best = index;
+    const auto rank = [&](std::size_t i) { return std::pair(slots[i].packages == packages, slots[i].ready_serial); };
+    if (!best || rank(index) > rank(*best)) best = index;
   }
   return best;
 }
@@ -178,14 +184,14 @@ const Limits& Lease::limits() const { return pool_->state_->config.setup.limits;
 Pool::Pool(PoolConfig config) : state_(std::make_unique<State>(*this, std::move(config))) {}
 Pool::~Pool() = default;
 
-Result<Lease> Pool::borrow(Bytes held, int client_fd) {
+Result<Lease> Pool::borrow(Bytes held, int client_fd, bool packages) {
   State& state = *state_;
   std::unique_lock lock(state.mutex);
   if (state.draining) return fail(Fault::kUnavailable, "the service is shutting down");
-  if (const auto index = state.freshest()) return state.lend(*index);  // nobody waits while one is ready
+  if (const auto index = state.choose(packages)) return state.lend(*index, packages);  // nobody waits while one is ready
   if (state.hopeless()) return fail(Fault::kUnavailable, "no worker can start: " + state.trouble);
   TRY(state.queue.check_room(held));
-  Ticket ticket = TRY(Ticket::make(held));
+  Ticket ticket = TRY(Ticket::make(held, packages));
   state.queue.push(ticket);
 
   lock.unlock();

@@ -90,7 +90,8 @@ class Pool {
   // Waits in the queue for a free worker, first come first served.
   // `held` bytes count against queue_bytes while waiting. `client_fd` (or -1): the wait ends when the peer hangs up.
   // Errors: kBusy (queue full by count or bytes), kUnavailable (draining, or every birth fails), kClient (peer gone).
-  Result<Lease> borrow(Bytes held, int client_fd);
+  // `packages`: of the job (JobSpec); a worker whose last job was of the same kind is most likely prepared for it.
+  Result<Lease> borrow(Bytes held, int client_fd, bool packages = false);
 
   // When another try is likely to find room: those who wait, times what a job has taken lately, over the workers.
   // From 1 s to kLongestWait.

@@ -27,6 +27,7 @@ struct Slot {
   std::uint64_t ready_serial = 0;    // the higher, the later it became ready
   Deadline due = Deadline::never();  // for its Ready, while starting and resetting
   Clock::time_point lent{};          // while busy
+  bool packages = true;              // the last job's, to which the worker keeps (WarmUp); at first it has all it can
   std::string trouble;               // why it was condemned, or its own last words
   bool littered = false;             // what its last worker left could not be cleared away yet
   Child child;
@@ -59,14 +60,14 @@ struct Pool::State {
   void on_frame(std::size_t index, const Frame& frame);
   std::string hear_last_words(Channel& channel);
   void make_ready(std::size_t index);
-  Lease lend(std::size_t index);
+  Lease lend(std::size_t index, bool packages);
   void condemn(Slot& slot, std::string why);
   void note_failed_birth(std::string why);
   void refuse_all(const Error& error);
   bool may_bear() const;
   bool hopeless() const;         // nobody lives, and every birth fails
   std::size_t living() const;    // workers that have been ready and are not condemned
-  std::optional<std::size_t> freshest() const;
+  std::optional<std::size_t> choose(bool packages) const;
   std::size_t count(SlotState state) const;
   void watch(int fd, std::uint64_t tag);
 

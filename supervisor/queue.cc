@@ -14,9 +14,9 @@
 
 namespace coderunner {
 
-Result<Ticket> Ticket::make(Bytes held) {
+Result<Ticket> Ticket::make(Bytes held, bool packages) {
   const long bell = TRY(sys::retry("eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }));
-  return Ticket(UniqueFd(static_cast<int>(bell)), held);
+  return Ticket(UniqueFd(static_cast<int>(bell)), held, packages);
 }
 
 Result<bool> Ticket::wait(int client_fd) const {

@@ -15,7 +15,7 @@ namespace coderunner {
 // One request that waits. Lives on its thread's stack; the queue only points to it.
 class Ticket {
  public:
-  static Result<Ticket> make(Bytes held);
+  static Result<Ticket> make(Bytes held, bool packages = false);
 
   // Until the bell rings or the client hangs up; true when it was the bell.
   Result<bool> wait(int client_fd) const;
@@ -24,11 +24,13 @@ class Ticket {
   // The answer, once; none while in the queue.
   std::optional<Result<Lease>> take_answer() { return std::exchange(answer_, std::nullopt); }
   [[nodiscard]] Bytes held() const { return held_; }
+  [[nodiscard]] bool packages() const { return packages_; }  // Pool::borrow
 
  private:
-  Ticket(UniqueFd bell, Bytes held) : bell_(std::move(bell)), held_(held) {}
+  Ticket(UniqueFd bell, Bytes held, bool packages) : bell_(std::move(bell)), held_(held), packages_(packages) {}
   UniqueFd bell_;  // eventfd(2)
   Bytes held_;
+  bool packages_;
   std::optional<Result<Lease>> answer_;
 };
 

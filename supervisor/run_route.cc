@@ -43,6 +43,7 @@ HttpReply RunRoute::answer(HttpRequest http) const {
   }
   auto request = parse_request(request_source(http), config_.limits);
   if (!request) return refuse(AuditEvent::kRejected, record, http, request.error());
+  request->job.packages = imports_packages(*request, config_.standard_modules);
   std::string().swap(http.body);  // the request has its own copy, and the wait may be long
   if (http.held != nullptr) http.held->shrink_to(count_bytes(*request));
 

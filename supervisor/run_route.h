@@ -9,6 +9,7 @@
 #include "supervisor/audit.h"
 #include "supervisor/gate.h"
 #include "supervisor/http.h"
+#include "supervisor/imports.h"
 #include "supervisor/metrics.h"
 #include "supervisor/pool.h"
 
@@ -17,6 +18,7 @@ namespace coderunner {
 struct RunRouteConfig {
   GateConfig gate;
   Limits limits;
+  ModuleNames standard_modules;                  // what needs no packages; empty: every import does
   const std::atomic<bool>* drain_now = nullptr;  // SessionWatch::drain_now
 };
 

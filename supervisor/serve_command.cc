@@ -49,12 +49,13 @@ class Serving {
   std::jthread thread_;
 };
 
-RunRouteConfig describe_run_route(const Settings& settings, const std::atomic<bool>& drain_now) {
+RunRouteConfig describe_run_route(const Settings& settings, const Interpreter& python, const std::atomic<bool>& drain_now) {
   return {.gate = {.keys = settings.api_keys,
                    .allow_origins = settings.allow_origins,
                    // In Azure the caller's Host is the site's, and no browser shares a machine with this service.
                    .loopback = is_loopback_host(settings.listen_host) && settings.starter != Starter::kFunctionsHost},
           .limits = settings.limits,
+          .standard_modules = python.standard_modules,
           .drain_now = &drain_now};
 }
 
@@ -132,7 +133,7 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   std::atomic<bool> drain_now = false;
   Pool pool(describe_pool(settings, workers, ground, python));
   Metrics metrics({kFrontPath, kHealthPath, kMetricsPath, kOpenapiPath, kRunPath});
-  const RunRoute run_route(describe_run_route(settings, drain_now), pool, audit, metrics);
+  const RunRoute run_route(describe_run_route(settings, python, drain_now), pool, audit, metrics);
   SandboxBoard board;
   HeldBytes held(settings.queue_bytes);
   const Error no_memory{Fault::kBusy, "the requests at hand hold too much memory"};

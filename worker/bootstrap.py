@@ -56,7 +56,7 @@ def park():
             # A file of its own: an interpreter for one job need not compile it.
             with open(boot + "/template.py", "rb") as text:
                 exec(compile(text.read(), text.name, "exec"), globals())
-            serve_forks(go, report, os.environ.pop("CODERUNNER_PRELOAD").split(","))
+            serve_forks(go, report)
         except BaseException as error:
             os.write(2, ("%s: %s\n" % (type(error).__name__, error)).encode())
             os._exit(1)

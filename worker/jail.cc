@@ -127,7 +127,8 @@ MemoryAccount memory_account(const Jail& jail) {
 }
 
 Result<RlimitFacts> rlimit_facts(const Jail& jail) {
-  const std::uint64_t keepers = jail.setup.runner == RunnerMode::kWarm ? 3 : 2;  // the worker, init, the template
+  std::uint64_t keepers = 2;  // the worker and init
+  if (jail.setup.runner == RunnerMode::kWarm) keepers += jail.setup.preload_packages.empty() ? 1 : 2;  // templates
   RlimitFacts facts{.level = jail.plan.level,
                     .memory = memory_account(jail),
                     .other_tasks = keepers,

@@ -42,7 +42,7 @@ std::string name_of(const ProcDir& proc, pid_t pid) {
 }  // namespace
 
 Result<void> LeakSentinel::remember(const TemplateSessions& templates) {
-  template_ = templates.living;
+  templates_ = templates.living;
   descriptors_ = TRY(count_descriptors());
   mounts_ = TRY(count_mounts(places_.mountinfo));
   return {};
@@ -55,7 +55,8 @@ Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSes
   const auto own = children_of(::getpid());
   if (own) {
     std::vector<pid_t> pids = *own;
-    if (templates.living != 0) std::ranges::copy(children_of(templates.living).value_or(std::vector<pid_t>{}), std::back_inserter(pids));
+    for (const pid_t living : templates.living)
+      std::ranges::copy(children_of(living).value_or(std::vector<pid_t>{}), std::back_inserter(pids));
     for (const pid_t pid : pids)
       if (const auto process = proc.look_up(pid)) found.push_back(*process);
   } else {
@@ -63,8 +64,9 @@ Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSes
   }
   std::vector<std::string> strays;
   for (const ProcessInfo& process : found) {
-    const bool known = process.session == templates.living || std::ranges::find(templates.others, process.session) != templates.others.end();
-    if (process.pid != templates.living && !known && !process.ended() && !process.exiting)
+    const auto has = [](const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); };
+    const bool known = has(templates.living, process.pid) || has(templates.living, process.session) || has(templates.others, process.session);
+    if (!known && !process.ended() && !process.exiting)
       strays.push_back(name_of(proc, process.pid));
   }
   return strays;
@@ -80,11 +82,11 @@ Result<std::string> LeakSentinel::look(const TemplateSessions& templates, const 
 
   const std::size_t descriptors = TRY(count_descriptors());
   // Another template has other pipes: how many belong to whom shows again after the next job.
-  if (templates.living == template_ && descriptors > descriptors_) {
+  if (templates.living == templates_ && descriptors > descriptors_) {
     const std::size_t more = descriptors - descriptors_;
     left.push_back(fmt::format("{} descriptor{}", more, more > 1 ? "s" : ""));
   }
-  template_ = templates.living;
+  templates_ = templates.living;
   descriptors_ = descriptors;
 
   const std::size_t mounts = TRY(count_mounts(places_.mountinfo));

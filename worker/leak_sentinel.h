@@ -1,8 +1,8 @@
 // Role: after a job, when its sandbox has been cleared away: is anything of it left? Processes, descriptors of the
 // worker, mounts, the job's folder.
 // Callers: main.cc, after each job's Exit has been sent and before the next sandbox is parked: nobody waits for it.
-// Law: it only looks. What may be here is known exactly: the worker, its template, and what the template has started
-// while it imports (matplotlib runs fc-list), which the kernel tells by its session (setsid(2)).
+// Law: it only looks. What may be here is known exactly: the worker, its templates, and what these have started
+// while they import (matplotlib runs fc-list), which the kernel tells by its session (setsid(2)).
 // System V objects and message queues are not looked for: at the full level they end with the job's IPC namespace, at
 // the reduced level the filter refuses them (seccomp_policy.h).
 #pragma once
@@ -27,9 +27,9 @@ struct WatchedPlaces {
   std::string mountinfo;
 };
 
-// Templates of this worker, the living one first; each leads a session of its own.
+// Templates of this worker; each leads a session of its own, which its pid names.
 struct TemplateSessions {
-  pid_t living = 0;           // 0: none
+  std::vector<pid_t> living;
   std::vector<pid_t> others;  // ended: what they started may live on for a moment
 };
 
@@ -48,7 +48,7 @@ class LeakSentinel {
   [[nodiscard]] Result<std::vector<std::string>> stray_processes(const TemplateSessions& templates) const;
 
   WatchedPlaces places_;
-  pid_t template_ = 0;  // for which descriptors_ was counted
+  std::vector<pid_t> templates_;  // for which descriptors_ was counted
   std::size_t descriptors_ = 0;
   std::size_t mounts_ = 0;
 };

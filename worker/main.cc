@@ -22,7 +22,7 @@
 #include "worker/process_title.h"
 #include "worker/run_job.h"
 #include "worker/sandbox.h"
-#include "worker/warm_up.h"
+#include "worker/templates.h"
 
 namespace coderunner {
 namespace {
@@ -50,11 +50,8 @@ Result<void> note(Job& job, Result<void> written) {
   return {};
 }
 
-// Job has been read: its files, its input, up to Run.
-Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) {
-  if (first.type != FrameType::kJob) return out_of_turn(first);
-  Job job;
-  job.spec = TRY(decode<JobSpec>(first.payload));
+// The rest of a job: its files, its input, up to Run.
+Result<void> receive_rest(Channel& channel, Sandbox& sandbox, Job& job) {
   const Deadline deadline = Deadline::in(kJobLimit);
   for (;;) {
     const Frame frame = TRY(next_frame(channel, deadline));
@@ -64,23 +61,23 @@ Result<Job> receive_job(Channel& channel, Sandbox& sandbox, const Frame& first) 
       case FrameType::kStdinData: job.stdin_bytes += frame.payload; break;
       case FrameType::kRun:
         if (!job.trouble && !sandbox.workdir().complete()) return out_of_turn(frame);
-        return job;
+        return {};
       default: return out_of_turn(frame);
     }
   }
 }
 
 // A template that fails costs no job: the sandbox is parked without.
-Result<Sandbox> park(const Jail& jail, WarmUp& warm_up) {
-  if (Template* warm = warm_up.ready()) {
-    auto parked = Sandbox::park(jail, warm, warm_up.session());
+Result<Sandbox> park(const Jail& jail, Templates& templates) {
+  if (WarmUp* best = templates.best()) {
+    auto parked = Sandbox::park(jail, best->ready(), templates.sessions());
     if (parked) {
-      warm_up.proved();
+      best->proved();
       return parked;
     }
-    warm_up.lost(parked.error());
+    best->lost(parked.error());
   }
-  return Sandbox::park(jail, nullptr, warm_up.session());
+  return Sandbox::park(jail, nullptr, templates.sessions());
 }
 
 LeakSentinel watch_for_leaks(const Jail& jail) {
@@ -89,17 +86,17 @@ LeakSentinel watch_for_leaks(const Jail& jail) {
 }
 
 // A worker in whose place something of a job has stayed says so and ends; its death ends what that is.
-Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel& sentinel, const WarmUp& warm_up,
+Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel& sentinel, const Templates& templates,
                                 const std::string& folder) {
-  const std::string left = TRY(sentinel.look(warm_up.sessions(), folder));
+  const std::string left = TRY(sentinel.look(templates.all_sessions(), folder));
   if (left.empty()) return {};
-  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, warm_up.wanted()};
+  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, templates.wanted()};
   TRY(channel.send(FrameType::kReady, encode(last_words), Deadline::in(kTellLimit)));
   return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
 }
 
-Result<void> clear_away(Sandbox& sandbox, const WarmUp& warm_up) {
-  sandbox.spare(warm_up.session());
+Result<void> clear_away(Sandbox& sandbox, const Templates& templates) {
+  sandbox.spare(templates.sessions());
   // Processes that can not be ended: nothing here can be cleared away in order, and nobody should wait for it.
   if (const auto ended = sandbox.end(); !ended) {
     std::fputs(fmt::format("coderunner-worker: {}\n", ended.error().message).c_str(), stderr);
@@ -110,48 +107,62 @@ Result<void> clear_away(Sandbox& sandbox, const WarmUp& warm_up) {
 
 // Another sandbox in place of a parked one. The old one serves until the new one stands; at the reduced level, where a
 // sandbox ends by ending every process below this one, it goes first.
-Result<void> replace(const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+Result<void> replace(const Jail& jail, Sandbox& sandbox, Templates& templates) {
   if (!jail.full()) {
-    TRY(clear_away(sandbox, warm_up));
-    sandbox = TRY(park(jail, warm_up));
+    TRY(clear_away(sandbox, templates));
+    sandbox = TRY(park(jail, templates));
     return {};
   }
-  Sandbox old = std::exchange(sandbox, TRY(park(jail, warm_up)));
-  return clear_away(old, warm_up);
+  Sandbox old = std::exchange(sandbox, TRY(park(jail, templates)));
+  return clear_away(old, templates);
+}
+
+// Whether a sandbox parked now would be of more use than this one.
+bool could_be_better(const Sandbox& sandbox, Templates& templates) {
+  const WarmUp* best = templates.best();
+  if (best == nullptr) return false;
+  return !sandbox.warm() || sandbox.orphaned() || (templates.expects(best->kind()) && sandbox.kind() != best->kind());
 }
 
 // Waits for the next job, and keeps the parked sandbox well meanwhile: another one takes its place when its interpreter
 // has died, and when a template can fork a better one. A template that dies leaves its parked runner behind, which is
 // as good as before.
-Result<Frame> await_job(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+Result<Frame> await_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Templates& templates) {
   for (;;) {
     if (auto frame = TRY(channel.try_receive())) {
       if (frame->type == FrameType::kCancel) continue;  // of the last job: it crossed that one's Exit
-      if (!sandbox.well()) TRY(replace(jail, sandbox, warm_up));
+      if (!sandbox.well()) TRY(replace(jail, sandbox, templates));
       return std::move(*frame);
     }
-    std::array<pollfd, 6> entries = {{{channel.fd(), POLLIN, 0},
+    const auto news = templates.news_fds();
+    std::array<pollfd, 7> entries = {{{channel.fd(), POLLIN, 0},
                                       {sandbox.status.fd(), POLLIN, 0},
                                       {sandbox.runner_fd(), POLLIN, 0},
                                       {sandbox.init().pidfd(), POLLIN, 0},
-                                      {warm_up.news_fd(), POLLIN, 0},
+                                      {news[0], POLLIN, 0},
+                                      {news[1], POLLIN, 0},
                                       {sandbox.denials.fd(), POLLIN, 0}}};
-    TRY(sys::poll(entries, warm_up.next_attempt()));
-    if (entries[5].revents != 0) sandbox.denials.answer();
+    TRY(sys::poll(entries, templates.next_attempt()));
+    if (entries.back().revents != 0) sandbox.denials.answer();
     if (entries[0].revents != 0) continue;
     const bool worse = TRY(sandbox.status.next()).has_value() || !sandbox.well();
-    const bool better = warm_up.ready() != nullptr && (!sandbox.warm() || sandbox.orphaned());
-    if (worse || better) TRY(replace(jail, sandbox, warm_up));
+    if (could_be_better(sandbox, templates) || worse) TRY(replace(jail, sandbox, templates));
   }
 }
 
 // From the parked sandbox to the job's Exit. An error ends the worker, after the sandbox has been cleared away.
-Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, WarmUp& warm_up) {
+Result<void> serve_one(Channel& channel, const Jail& jail, Sandbox& sandbox, Templates& templates) {
   set_process_title("idle");
-  const Frame order = TRY(await_job(channel, jail, sandbox, warm_up));
-  Job job = TRY(receive_job(channel, sandbox, order));
+  const Frame order = TRY(await_job(channel, jail, sandbox, templates));
+  if (order.type != FrameType::kJob) return out_of_turn(order);
+  Job job;
+  job.spec = TRY(decode<JobSpec>(order.payload));
+  templates.expect(job.spec.packages);
+  if (job.spec.packages && sandbox.kind() != TemplateKind::kPackages && templates.with_packages() != nullptr)
+    TRY(replace(jail, sandbox, templates));
+  TRY(receive_rest(channel, sandbox, job));
   set_process_title("busy");
-  sandbox.spare(warm_up.session());
+  sandbox.spare(templates.sessions());
   return run_job(channel, jail, sandbox, std::move(job));
 }
 
@@ -167,19 +178,19 @@ Result<void> serve(Channel& channel) {
   };
   auto jail = build_jail(setup);
   if (!jail) return give_up(jail.error());
-  WarmUp warm_up(*jail);
+  Templates templates(*jail);
   LeakSentinel sentinel = watch_for_leaks(*jail);
-  TRY(sentinel.remember(warm_up.sessions()));
+  TRY(sentinel.remember(templates.all_sessions()));
   std::optional<std::string> last_folder;
   for (;;) {
-    if (last_folder) TRY(check_nothing_left(channel, *jail, sentinel, warm_up, *last_folder));
-    auto sandbox = park(*jail, warm_up);
+    if (last_folder) TRY(check_nothing_left(channel, *jail, sentinel, templates, *last_folder));
+    auto sandbox = park(*jail, templates);
     if (!sandbox) return give_up(sandbox.error());
-    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0, warm_up.wanted()};
+    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0, templates.wanted()};
     TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
-    const auto served = serve_one(channel, *jail, *sandbox, warm_up);
+    const auto served = serve_one(channel, *jail, *sandbox, templates);
     last_folder = sandbox->folder();
-    TRY(clear_away(*sandbox, warm_up));
+    TRY(clear_away(*sandbox, templates));
     if (!served && served.error().fault == Fault::kSandbox) TRY(give_up(served.error()));
     if (!served) return served;
   }

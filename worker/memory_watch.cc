@@ -102,7 +102,7 @@ Bytes parse_kilobytes(std::string_view text, std::string_view key) {
 Result<Bytes> tree_memory(const ProcDir& proc, pid_t root, std::span<const pid_t> except, MemoryCount count) {
   Bytes sum = 0;
   for (const ProcessInfo& process : TRY(descendants(proc, root))) {
-    if (process.ended() || std::ranges::find(except, process.pid) != except.end()) continue;
+    if (process.ended() || belongs_to(process, except)) continue;
     const pid_t holder = memory_holder(proc, process);
     sum += count == MemoryCount::kExact ? exact(proc, holder) : upper_bound(proc, holder);
   }
@@ -113,7 +113,7 @@ Result<Bytes> tree_memory_of_device(const ProcDir& proc, pid_t root, std::span<c
   std::vector<char> buffer(kMappingsText);
   Bytes sum = 0;
   for (const ProcessInfo& process : TRY(descendants(proc, root))) {
-    if (process.ended() || std::ranges::find(except, process.pid) != except.end()) continue;
+    if (process.ended() || belongs_to(process, except)) continue;
     const auto text = proc.read(memory_holder(proc, process), "smaps", buffer);
     if (text) sum += parse_mapped_from(*text, device);
   }

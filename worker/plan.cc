@@ -138,10 +138,11 @@ JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, std::string_vie
   return plan;
 }
 
-std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup) {
+std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup, bool packages) {
   std::vector<std::string> all = plan.environment;
   all.back() = park_variable(setup, plan.boot_directory, "template");
   all.push_back(fmt::format("CODERUNNER_PRELOAD={}", fmt::join(setup.preload, ",")));
+  if (packages) all.push_back(fmt::format("CODERUNNER_PACKAGES={}", fmt::join(setup.preload_packages, ",")));
   all.push_back(fmt::format("CODERUNNER_WALLS={}", plan.level == SandboxLevel::kFull ? "namespaces" : "landlock"));
   return all;
 }

@@ -78,7 +78,8 @@ JailPlan make_plan(const WorkerSetup& setup, SandboxLevel level, std::string_vie
                    const std::vector<std::pair<std::string, std::string>>& links);
 
 // A template's variables instead of plan.environment: the same, but that its bootstrap.py serves forks.
-std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup);
+// `packages`: it imports setup.preload_packages, too.
+std::vector<std::string> template_environment(const JailPlan& plan, const WorkerSetup& setup, bool packages);
 
 std::string describe_plan(const JailPlan& plan);
 

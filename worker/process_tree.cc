@@ -64,7 +64,7 @@ class TreeKiller {
 
  private:
   [[nodiscard]] bool spared(const ProcessInfo& process) const {
-    return scope_.spared_session != 0 && process.session == scope_.spared_session;
+    return contains(scope_.spared_sessions, process.session);
   }
 
   // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
@@ -244,10 +244,14 @@ std::optional<std::vector<pid_t>> children_of(pid_t pid) {
   return children;
 }
 
+bool belongs_to(const ProcessInfo& process, std::span<const pid_t> pids) {
+  return contains(pids, process.pid) || contains(pids, process.session);
+}
+
 Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except) {
   std::uint64_t tasks = 0;
   for (const ProcessInfo& process : TRY(descendants(proc, root)))
-    if (!process.ended() && !contains(except, process.pid)) tasks += process.threads;
+    if (!process.ended() && !belongs_to(process, except)) tasks += process.threads;
   return tasks;
 }
 

@@ -65,11 +65,14 @@ Result<std::vector<ProcessInfo>> descendants(const ProcDir& proc, pid_t root);
 // and go. nullopt: the kernel has no such file (CONFIG_PROC_CHILDREN), or the process is gone.
 std::optional<std::vector<pid_t>> children_of(pid_t pid);
 
-// Processes and threads alive below `root`, without the processes in `except` (those below them count).
+// Processes and threads alive below `root`, without what belongs to `except`.
 Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<const pid_t> except);
 
+// Whether a process is one of these, or in a session that one of these leads: a template's children are in its own.
+bool belongs_to(const ProcessInfo& process, std::span<const pid_t> pids);
+
 struct KillScope {
-  pid_t spared_session = 0;  // whose processes are neither killed nor reaped; others below them are killed. 0: none
+  std::vector<pid_t> spared_sessions{};  // whose processes are neither killed nor reaped; others below them are killed
   Deadline deadline = Deadline::in(Millis(10'000));
 };
 

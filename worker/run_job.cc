@@ -84,7 +84,7 @@ std::uint64_t cpu_so_far(const Sandbox& sandbox) {
   std::uint64_t ticks = 0;
   if (processes)
     for (const ProcessInfo& process : *processes)
-      if (std::ranges::find(keepers, process.pid) == keepers.end()) ticks += process.cpu_ticks;
+      if (!belongs_to(process, keepers)) ticks += process.cpu_ticks;
   return ticks * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
 }
 

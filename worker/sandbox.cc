@@ -94,11 +94,11 @@ std::optional<std::uint64_t> processor_time_us(pid_t pid) {
 
 }  // namespace
 
-Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, pid_t spared) {
+Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_t> spared) {
   const JailPlan& plan = warm != nullptr ? warm->plan() : jail.plan;
   Sandbox box;
-  box.warm_ = warm != nullptr;
-  box.template_pid_ = spared;
+  if (warm != nullptr) box.kind_ = warm->kind();
+  box.templates_ = std::move(spared);
   if (auto made = box.make_folders(jail, plan); !made) return failed(SetupStep::kWorkingDirectory, made.error());
 
   Pipe in = TRY(sys::make_pipe()), out = TRY(sys::make_pipe()), err = TRY(sys::make_pipe());
@@ -279,21 +279,29 @@ void Sandbox::ask_for_stack() const {
   for (const int signal : {kStackSignal, SIGCONT}) (void)::syscall(SYS_pidfd_send_signal, runner_pidfd_.get(), signal, nullptr, 0);
 }
 
+std::vector<pid_t> Sandbox::keepers() const {
+  std::vector<pid_t> pids = templates_;
+  pids.push_back(init_.pid());
+  return pids;
+}
+
+bool Sandbox::is_template(pid_t pid) const { return std::ranges::find(templates_, pid) != templates_.end(); }
+
 // A warm runner's ancestors are the template and this process, which is who gets its orphans where there is no PID
 // namespace with an init of its own.
 void Sandbox::reap_orphans() const {
   if (!warm() || !folders_) return;
   for (const pid_t pid : children_of(::getpid()).value_or(std::vector<pid_t>{}))
-    if (pid != init_.pid() && pid != template_pid_ && pid != runner_pid_) ::waitpid(pid, nullptr, WNOHANG);
+    if (pid != init_.pid() && pid != runner_pid_ && !is_template(pid)) ::waitpid(pid, nullptr, WNOHANG);
 }
 
 bool Sandbox::without_orphans(const ProcDir& proc) const {
   if (!warm() || !folders_) return childless(init_.pid());
   const auto children = children_of(::getpid());
   return children && std::ranges::all_of(*children, [&](pid_t pid) {
-    if (pid == init_.pid() || pid == template_pid_ || pid == runner_pid_) return true;
+    if (pid == init_.pid() || pid == runner_pid_ || is_template(pid)) return true;
     const auto process = proc.look_up(pid);
-    return !process || process->ended() || process->session == template_pid_;
+    return !process || process->ended() || is_template(process->session);
   });
 }
 
@@ -374,7 +382,7 @@ Result<ExitStatus> Sandbox::end() {
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }
   if (!status) return fail(Fault::kSandbox, "the job's init does not end");
-  if (folders_) TRY(kill_descendants({.spared_session = template_pid_}));
+  if (folders_) TRY(kill_descendants({.spared_sessions = templates_}));
   ended_ = *status;
   return *ended_;
 }

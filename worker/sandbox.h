@@ -5,9 +5,9 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/child.h"
 #include "common/result.h"
@@ -28,8 +28,8 @@ class Sandbox {
   // Builds everything up to the interpreter that waits for a job; some 20 ms, most of them Python's own start.
   // An interpreter that does not come up within kParkLimit is an error that carries what it wrote.
   // With a template that is ready it forks the interpreter (2 to 5 ms) instead of starting one.
-  // `spared`: the session of a template that lives beside it, 0: none.
-  static Result<Sandbox> park(const Jail& jail, Template* warm, pid_t spared);
+  // `spared`: the templates that live beside it.
+  static Result<Sandbox> park(const Jail& jail, Template* warm, std::vector<pid_t> spared);
   static constexpr Millis kParkLimit{20'000};
 
   Sandbox(Sandbox&&) = default;
@@ -51,15 +51,17 @@ class Sandbox {
   UniqueFd report_read;                            // what bootstrap.py has to say; non-blocking
   Denials denials;                                 // of the script, once released
   [[nodiscard]] const Child& init() const { return init_; }
-  [[nodiscard]] bool warm() const { return warm_; }
+  [[nodiscard]] bool warm() const { return kind_.has_value(); }
   // Reduced level: the folder that must not be there when clean() has returned; else empty.
   [[nodiscard]] std::string folder() const { return folders_ ? folder_.path() : std::string(); }
   // A warm runner that has outlived its template: as good as any, but none like it will come.
   [[nodiscard]] bool orphaned() const { return warm() && status.closed(); }
-  // The processes below this worker that are not the script's: init, and the template.
-  [[nodiscard]] std::array<pid_t, 2> keepers() const { return {init_.pid(), template_pid_}; }
-  // Another template lives beside it now, or none (0).
-  void spare(pid_t template_pid) { template_pid_ = template_pid; }
+  // What its runner's template has imported; nullopt: there was none.
+  [[nodiscard]] std::optional<TemplateKind> kind() const { return kind_; }
+  // The processes below this worker that are not the script's: init, and the templates.
+  [[nodiscard]] std::vector<pid_t> keepers() const;
+  // These templates live beside it now.
+  void spare(std::vector<pid_t> templates) { templates_ = std::move(templates); }
 
   // Whether the parked interpreter can still take a job: neither it nor init has ended or been sent SIGKILL.
   [[nodiscard]] bool well() const;
@@ -104,6 +106,7 @@ class Sandbox {
   Result<void> await_fork();
   Result<void> await_parked(int handover);
   void know_runner();
+  [[nodiscard]] bool is_template(pid_t pid) const;
   [[nodiscard]] bool over(const ProcDir& proc) const;
   [[nodiscard]] bool without_orphans(const ProcDir& proc) const;
   // Precondition: the runner has let go of its memory.
@@ -117,8 +120,8 @@ class Sandbox {
   UniqueFd life_write_;  // its closing ends an init that outlived a kill
   std::string python_version_;
   std::optional<ExitStatus> ended_;
-  bool warm_ = false;
-  pid_t template_pid_ = 0;  // 0: none
+  std::optional<TemplateKind> kind_;
+  std::vector<pid_t> templates_;
   pid_t runner_pid_ = 0;  // 0: not known. Nobody reaps it before its end has been told
   UniqueFd runner_pidfd_;  // a warm one's
   std::uint64_t runner_start_ = 0;  // tells its pid from that of a later process

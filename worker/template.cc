@@ -32,6 +32,7 @@ namespace coderunner {
 namespace {
 
 constexpr int kWaitingFrom = 16;
+constexpr std::string_view kNeedless{"needless\0", 9};
 constexpr Millis kEndLimit{1000};  // for what has been killed to be gone
 
 // Its own writable places: modules write caches where HOME is while they are imported, and no job must find them.
@@ -76,7 +77,7 @@ Result<void> enter_own_place(const JailPlan& plan) {
   return {};
 }
 
-Error become_template(const Jail& jail, const JailPlan& plan, int words, int control, int filter) {
+Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan, int words, int control, int filter) {
   const auto prepare = [&]() -> Result<void> {
     TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
     TRY(sys::retry("setsid", [] { return ::setsid(); }));
@@ -87,7 +88,7 @@ Error become_template(const Jail& jail, const JailPlan& plan, int words, int con
     TRY(jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges());
     return apply_rlimits(lasting_rlimits(jail.rlimits));
   };
-  std::vector<std::string> environment = template_environment(plan, jail.setup);
+  std::vector<std::string> environment = template_environment(plan, jail.setup, kind == TemplateKind::kPackages);
   if (const RlimitRow* processes = process_limit(jail.rlimits))
     environment.push_back(fmt::format("CODERUNNER_NPROC={}", processes->soft));
   const Program interpreter(plan.argv, environment);
@@ -106,10 +107,11 @@ Result<UniqueFd> filter_file(const Filter& filter) {
 
 }  // namespace
 
-Result<Template> Template::start(const Jail& jail, std::string_view folder) {
+Result<Template> Template::start(const Jail& jail, TemplateKind kind, std::string_view folder) {
   const UniqueFd filter = TRY(filter_file(jail.filter));
   Pipe control = TRY(sys::make_socket_pair()), words = TRY(sys::make_pipe());
   Template made;
+  made.kind_ = kind;
   made.plan_ = template_plan(jail, folder);
   if (!jail.full()) {
     TRY(make_reduced(made.plan_.folder));
@@ -117,7 +119,7 @@ Result<Template> Template::start(const Jail& jail, std::string_view folder) {
   }
   made.process_ = TRY(fork_init());
   if (!made.process_.running()) {
-    const Error error = become_template(jail, made.plan_, words.write.get(), control.read.get(), filter.get());
+    const Error error = become_template(jail, kind, made.plan_, words.write.get(), control.read.get(), filter.get());
     (void)sys::write_all(words.write.get(), error.message);
     ::_exit(1);
   }
@@ -151,6 +153,10 @@ Result<bool> Template::ready() {
     return fail(Fault::kSandbox, fmt::format("the template has ended: {}", std::string_view(buffer.data(), length)));
   }
   heard_.append(buffer.data(), *count);
+  if (heard_ == kNeedless) {
+    needless_ = true;
+    return false;
+  }
   // "ready", version, missing modules
   const std::size_t version = heard_.find('\0');
   const std::size_t missing = version == heard_.npos ? heard_.npos : heard_.find('\0', version + 1);

@@ -1,12 +1,14 @@
 // Role: a warm template: an interpreter that has imported what jobs will want, and forks a parked runner in
 // milliseconds where starting one anew takes tens of them.
-// Callers: main.cc keeps one; sandbox.cc asks it for runners. Its Python side is template.py.
+// Callers: warm_up.cc keeps one; sandbox.cc asks it for runners. Its Python side is template.py.
 // Law: it runs no line of any job, and reads no file that a job could have written. At the full level it keeps the two
 // capabilities of the worker's user namespace that setns(2) needs, and nothing else; its runners keep none. At the reduced
 // level it is as free as the worker, so each runner shuts itself in, by Landlock and seccomp, before it parks.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/child.h"
@@ -19,6 +21,13 @@ namespace coderunner {
 inline constexpr int kControlFd = kGoFd;  // a runner finds its go pipe at the same place
 inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to the end of the file
 
+// What a template has imported.
+enum class TemplateKind : std::uint8_t {
+  kStandard,  // WorkerSetup::preload
+  kPackages,  // preload_packages besides
+};
+constexpr std::string_view template_name(TemplateKind kind) { return kind == TemplateKind::kStandard ? "warm" : "packages"; }
+
 // What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).
 struct RunnerEnds {
   int walls = -1;  // init's pidfd, whose namespaces it enters, or a Landlock ruleset
@@ -29,7 +38,7 @@ class Template {
  public:
   // Starts the interpreter and returns at once; imports go on behind. At the reduced level `folder` is its own, in the
   // worker's, until it is ready; from then on each of its runners' jobs gets it anew.
-  static Result<Template> start(const Jail& jail, std::string_view folder);
+  static Result<Template> start(const Jail& jail, TemplateKind kind, std::string_view folder);
 
   Template(Template&&) noexcept = default;
   Template& operator=(Template&&) = delete;
@@ -40,6 +49,9 @@ class Template {
   [[nodiscard]] int control_fd() const { return control_.get(); }  // readable: ready() has news
   [[nodiscard]] pid_t pid() const { return process_.pid(); }
   [[nodiscard]] const JailPlan& plan() const { return plan_; }  // its runners'
+  [[nodiscard]] TemplateKind kind() const { return kind_; }
+  // It has found none of the packages that it is for, and has ended: so will any other.
+  [[nodiscard]] bool needless() const { return needless_; }
   // Of the preload list; valid once ready.
   [[nodiscard]] const std::string& missing_modules() const { return missing_; }
 
@@ -48,13 +60,14 @@ class Template {
 
  private:
   Template() = default;
+  TemplateKind kind_ = TemplateKind::kStandard;
   JailPlan plan_;
   Child process_;
   UniqueFd control_;
   UniqueFd words_;  // its standard output and error: why it ended, warnings of what it imported
   std::string heard_;
   std::string missing_;
-  bool ready_ = false;
+  bool ready_ = false, needless_ = false;
 };
 
 }  // namespace coderunner

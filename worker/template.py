@@ -9,9 +9,10 @@
 #   walls, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
 # The walls are init's pidfd, whose namespaces a runner enters, or a Landlock ruleset: CODERUNNER_WALLS says which.
 # The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
-# CODERUNNER_NPROC, where it is set, is the runners' limit on processes.
-# To the worker: "ready", version, and the modules that could not be imported, on the control socket, once (each field
-# ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
+# CODERUNNER_NPROC, where it is set, is the runners' limit on processes. CODERUNNER_PRELOAD and CODERUNNER_PACKAGES name
+# what to import; one that has packages to import and finds none says so and ends.
+# To the worker: "ready", version, and the modules that could not be imported, or "needless", on the control socket, once
+# (each field ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # sched.h
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}                                 # asm/unistd.h
@@ -26,7 +27,7 @@ LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 445, 446                          # 
 LANDLOCK_RULE_PATH_BENEATH, LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1, 4, 8   # linux/landlock.h
 
 
-def serve_forks(control, report_number, preload):
+def serve_forks(control, report_number):
     """Returns in each runner, parked as far as its process goes, with the go pipe where `control` was."""
     import _contextvars
     import _signal
@@ -42,6 +43,20 @@ def serve_forks(control, report_number, preload):
     libc = ctypes.CDLL(None, use_errno=True)
     namespaces = os.environ.pop("CODERUNNER_WALLS") == "namespaces"
     home = os.getcwd()
+    channel = _socket.socket(fileno=control)
+
+    def say(*fields):
+        channel.send(b"".join(field.encode() + b"\0" for field in fields))
+
+    def exists(module):
+        top = module.partition(".")[0]
+        return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
+
+    preload = [name for name in os.environ.pop("CODERUNNER_PRELOAD").split(",") if name]
+    packages = [name for name in os.environ.pop("CODERUNNER_PACKAGES", "").split(",") if name]
+    if packages and not any(not name.endswith("?") or exists(name.rstrip("?")) for name in packages):
+        say("needless")
+        os._exit(0)
 
     def call(function, *arguments):
         if function(*arguments) != 0:
@@ -66,7 +81,7 @@ def serve_forks(control, report_number, preload):
     failed = []
 
     def import_all():
-        for name in preload:
+        for name in preload + packages:
             module = name.rstrip("?")
             try:
                 __import__(module)
@@ -77,7 +92,6 @@ def serve_forks(control, report_number, preload):
 
     _contextvars.Context().run(import_all)  # some set variables of their context, such as decimal's
     finish = quick_finish(libc, report_number)
-    channel = _socket.socket(fileno=control)
 
     # The rule for its own part of /proc is each process's to add: it is for the folder that /proc/self leads to.
     def restrict_files(ruleset):
@@ -160,8 +174,7 @@ def serve_forks(control, report_number, preload):
 
     gc.collect()
     gc.freeze()
-    fields = [b"ready", ".".join(map(str, sys.version_info[:3])).encode(), ",".join(failed).encode()]
-    channel.send(b"".join(field + b"\0" for field in fields))
+    say("ready", ".".join(map(str, sys.version_info[:3])), ",".join(failed))
     while True:
         order, ancillary, _, _ = channel.recvmsg(1, _socket.CMSG_SPACE(16 * array.array("i").itemsize))
         if not order:

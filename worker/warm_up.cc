@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,8 +11,8 @@
 
 namespace coderunner {
 
-WarmUp::WarmUp(const Jail& jail) : jail_(jail), wanted_(jail.setup.runner == RunnerMode::kWarm && jail.can_be_warm()) {
-  if (wanted_) start();
+void WarmUp::want() {
+  if (!std::exchange(wanted_, true)) start();
 }
 
 void WarmUp::drop() {
@@ -19,14 +20,13 @@ void WarmUp::drop() {
   ended_.push_back(template_->pid());
   const JobFolder folder = template_->plan().folder;
   template_.reset();
-  // Once it has been ready, a sandbox has the folder, and removes it.
-  if (!ready_ && !jail_.full()) (void)remove_reduced(folder);
-  ready_ = false;
+  // Since it has been ready the folder is that of its runners' jobs.
+  if (!std::exchange(ready_, false) && !jail_.full()) (void)remove_reduced(folder);
 }
 
 void WarmUp::start() {
   drop();
-  auto started = Template::start(jail_, fmt::format("warm-{}", ++starts_));
+  auto started = Template::start(jail_, kind_, fmt::format("{}-{}", template_name(kind_), ++starts_));
   if (!started) return lost(started.error());
   template_ = std::make_unique<Template>(std::move(*started));
   renewal_ = Deadline::in(kRenewAfter);
@@ -41,9 +41,17 @@ Template* WarmUp::ready() {
     lost(told.error());
     return nullptr;
   }
+  if (template_->needless()) {
+    wanted_ = false;
+    drop();
+    return nullptr;
+  }
   if (!*told) return nullptr;
-  if (!std::exchange(ready_, true) && !template_->missing_modules().empty())
-    std::fputs(fmt::format("coderunner-worker: not preloaded, the import fails: {}\n", template_->missing_modules()).c_str(), stderr);
+  if (!std::exchange(ready_, true)) {
+    if (!jail_.full()) (void)remove_reduced(template_->plan().folder);
+    if (!template_->missing_modules().empty())
+      std::fputs(fmt::format("coderunner-worker: not preloaded, the import fails: {}\n", template_->missing_modules()).c_str(), stderr);
+  }
   return template_.get();
 }
 

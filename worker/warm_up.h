@@ -1,23 +1,25 @@
 // Role: keeps one warm template at hand: starts it, notices when it is ready, when it is lost, when it is old.
-// Callers: main.cc asks before it parks a sandbox.
+// Callers: templates.h has one of each kind.
 // Law: a job never waits for imports: while there is no template that is ready, sandboxes are parked without one.
 #pragma once
 
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "common/units.h"
-#include "worker/leak_sentinel.h"
 #include "worker/template.h"
 
 namespace coderunner {
 
 class WarmUp {
  public:
-  // Starts the first template where the setup asks for warm runners and they can be had.
-  explicit WarmUp(const Jail& jail);
+  WarmUp(const Jail& jail, TemplateKind kind) : jail_(jail), kind_(kind) {}
 
-  // Whether it keeps templates at all.
+  // From now on it keeps one. Starts the first.
+  void want();
   [[nodiscard]] bool wanted() const { return wanted_; }
+  [[nodiscard]] TemplateKind kind() const { return kind_; }
 
   // The template when it is ready now, else null. Starts another one when that is due.
   Template* ready();
@@ -31,8 +33,8 @@ class WarmUp {
 
   // The session of the template that lives now, 0: none.
   [[nodiscard]] pid_t session() const { return template_ ? template_->pid() : 0; }
-  // Whose processes are not a job's.
-  [[nodiscard]] TemplateSessions sessions() const { return {session(), ended_}; }
+  // Those of templates of the past: one an hour, and a few that failed.
+  [[nodiscard]] const std::vector<pid_t>& ended() const { return ended_; }
 
  private:
   // Hash seeds and address layout are a template's own, so it does not live for ever.
@@ -46,9 +48,10 @@ class WarmUp {
   void drop();
 
   const Jail& jail_;
+  const TemplateKind kind_;
   std::unique_ptr<Template> template_;
   std::size_t starts_ = 0;
-  std::vector<pid_t> ended_;  // templates of the past: one an hour, and a few that failed
+  std::vector<pid_t> ended_;
   bool wanted_ = false, ready_ = false;
   int failures_ = 0;  // in a row
   Millis pause_ = kFirstPause;

@@ -246,7 +246,10 @@ class LifeTest(unittest.TestCase):
 
     def test_killed_in_the_middle_of_a_run_and_started_again(self):
         with HostedService(workers=1) as service:
-            for _ in range(2):
+            def starts():
+                return len([line for line in service.lines if line.get("event") == "service_started"])
+            for number in (1, 2):
+                eventually(lambda: starts() == number, "the line that tells of the start")
                 caller = threading.Thread(target=service.post, args=({"script": "while True: pass"},))
                 caller.start()
                 service.wait_busy()
@@ -255,7 +258,7 @@ class LifeTest(unittest.TestCase):
                 service.start_handler()
                 eventually(service.idle, "an idle service", 30)
             self.assertEqual(service.post({"script": "print(4)"}).json["stdout"], "4\n")
-            self.assertEqual(len([line for line in service.lines if line.get("event") == "service_started"]), 3)
+            eventually(lambda: starts() == 3, "the line that tells of the last start")
 
     def test_an_end_that_was_asked_for_is_the_end(self):
         service = self.hosted()

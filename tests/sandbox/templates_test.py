@@ -8,9 +8,11 @@ import pathlib
 import signal
 
 from contract import ServiceTest, folder_for_all, main
-from service import REDUCED, RUNNER, Service, eventually
+from service import REDUCED, RUNNER, Service, eventually, stat_fields
 
-# Imported by a template: it leaves files wherever it may, and goes on when the test says so.
+START_TIME = 19  # proc(5), counted from the third field of stat
+
+# Imported by the template with packages: it leaves files wherever it may, and goes on when the test says so.
 PRELOADED = """
 import os, time
 places = {os.getcwd(), os.environ['HOME'], os.environ['TMPDIR']}
@@ -23,6 +25,7 @@ for _ in range(6000):
         break
     time.sleep(0.01)
 seen = {name for place in places for name in os.listdir(place)}
+pid = os.getpid()
 """
 
 # What a job tries while a template imports: to leave something for it, in each folder that it can name.
@@ -31,7 +34,7 @@ import os
 here = os.getcwd()
 above = os.path.dirname(os.path.dirname(here))
 found = []
-for name in ('warm-1', 'warm-2', 'warm-3'):
+for name in {'fresh', 'warm-1', 'warm-2', 'packages-1', 'packages-2'} - {os.path.basename(os.path.dirname(here))}:
     for inside in ('', '/work', '/tmp'):
         for attempt in (lambda path: os.listdir(path), lambda path: open(path + '/from-a-job', 'w'),
                         lambda path: os.rename(path, path + '-away'), lambda path: os.rmdir(path),
@@ -64,12 +67,19 @@ class WhileItImports(ServiceTest):
 
     def go_on(self):
         pathlib.Path(self.folder, "go-on").touch()
+        eventually(lambda: self.output_of("import os, preloaded_by_the_test as m; print(m.pid == os.getpid())") == "False\n",
+                   "a runner of the template that took its time", 60)
         self.service.remember()
 
+    def importing(self):
+        both = eventually(lambda: len(self.service.templates()) == 2 and self.service.templates(), "two templates")
+        return max(both, key=lambda pid: int(stat_fields(pid)[START_TIME]))
+
     def test_it_and_jobs_see_nothing_of_each_other(self):
+        self.importing()
         for _ in range(3):
-            result = self.run_script(INTRUDE, detail=True)
-            self.assertEqual((result["stdout"], result["stderr"], result["run"]["runner"]), ("[]\n", "", "fresh"))
+            result = self.run_script(INTRUDE)
+            self.assertEqual((result["stdout"], result["stderr"]), ("[]\n", ""))
         self.go_on()
         for _ in range(2):
             result = self.run_script("""
@@ -84,7 +94,7 @@ class WhileItImports(ServiceTest):
             self.assertEqual(result["stdout"], "['from-the-template']\n" + 2 * own + "[]\n")
 
     def test_one_that_ends_while_it_imports_costs_no_job(self):
-        template, = self.service.templates()
+        template = self.importing()
         self.assertEqual(self.output_of("print(1)"), "1\n")
         os.kill(template, signal.SIGKILL)
         eventually(lambda: self.service.templates() - {template}, "another template")
@@ -101,6 +111,7 @@ class Disturbed(ServiceTest):
     """A template that is sent signals, as before Linux 6.12 a job of its user can do at the reduced level."""
 
     workers = 1
+    arguments = ["--preload=json"]
 
     def test_it_ends_and_neither_a_job_nor_the_next_one_notices(self):
         for number in ENDING:
@@ -131,6 +142,80 @@ class Disturbed(ServiceTest):
             self.assertEqual(found, [str(template), "PermissionError", "PermissionError", "PermissionError"])
         else:
             self.assertEqual(found, ["0", "FileNotFoundError", "FileNotFoundError"])
+
+
+# A package that tells who has imported it.
+PACKAGE = "import os\npid = os.getpid()\n"
+WHO_HAS = "import os, {0}\nprint('the job' if {0}.pid == os.getpid() else 'the template')"
+IS_THERE = "import sys\nprint('{0}' in sys.modules, 'colorsys' in sys.modules)"
+
+
+class WithPackages(ServiceTest):
+    """Two templates: one has packages besides, for the scripts that import any."""
+
+    workers = 1
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = folder_for_all(cls)
+        for name in ("a_package", "another"):
+            pathlib.Path(cls.folder, f"{name}.py").write_text(PACKAGE)
+        cls.arguments = [f"--packages={cls.folder}", "--preload=colorsys,a_package,not_installed?,missing"]
+        super().setUpClass()
+        eventually(lambda: cls.service.post({"script": WHO_HAS.format("a_package")}).json["stdout"] == "the template\n",
+                   "a template with packages")
+        cls.service.remember()
+
+    def test_a_script_that_imports_packages_has_them_whatever_ran_before(self):
+        for script in ("pass", WHO_HAS.format("a_package"), WHO_HAS.format("a_package"), "pass"):
+            with self.subTest(script):
+                self.run_script(script)
+                result = self.run_script(WHO_HAS.format("a_package"), detail=True)
+                self.assertEqual((result["stdout"], result["run"]["runner"]), ("the template\n", "warm"))
+
+    def test_one_that_imports_none_has_none_after_another_such(self):
+        self.run_script("import json")
+        self.assertEqual(self.output_of(IS_THERE.format("a_package")), "False True\n")
+
+    def test_packages_that_are_not_preloaded_come_beside_those_that_are(self):
+        self.assertEqual(self.output_of(WHO_HAS.format("another")), "the job\n")
+        self.assertEqual(self.output_of("import another\n" + IS_THERE.format("a_package")), "True True\n")
+
+    def test_a_file_of_the_request_counts(self):
+        self.run_script("pass")
+        result = self.run_files({"main.py": "import helper", "helper.py": WHO_HAS.format("a_package")}, "main.py")
+        self.assertEqual(result["stdout"], "the job\n")  # another entry point is another interpreter
+        self.run_script("pass")
+        result = self.run_files({"script.py": "import helper", "helper.py": WHO_HAS.format("a_package")}, "script.py")
+        self.assertEqual(result["stdout"], "the template\n")
+
+    def test_either_may_die(self):
+        for script in ("pass", WHO_HAS.format("a_package")):
+            for pid in self.service.templates():
+                with self.subTest(script, pid=pid):
+                    self.run_script(script)
+                    os.kill(pid, signal.SIGKILL)
+                    self.assertEqual(self.run_script(script)["stderr"], "")
+                    eventually(lambda: len(self.service.templates() - {pid}) == 2, "another one")
+            eventually(lambda: self.output_of(WHO_HAS.format("a_package")) == "the template\n", "packages again")
+        self.service.remember()
+
+    def test_the_log_names_what_can_not_be_imported(self):
+        self.assertIn(b"not preloaded, the import fails: missing\n", self.service.errors)
+
+
+class WithoutPackages(ServiceTest):
+    """Where none of them is installed there is no second template."""
+
+    workers = 1
+    arguments = ["--preload=colorsys,not_installed?,neither.of_them?"]
+
+    def test_there_is_one_template_and_it_serves_all(self):
+        eventually(lambda: len(self.service.templates()) == 1, "one template")
+        for script in ("pass", "try: import not_installed\nexcept ImportError: pass"):
+            result = self.run_script(script, detail=True)
+            self.assertEqual((result["exit_code"], result["run"]["runner"]), (0, "warm"))
+        self.assertEqual(len(self.service.templates()), 1)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,11 @@ std::string judge(const Row& row) {
 
 TEST_CASE("everything that a job can leave is found and named, and nothing else is") {
   const auto nothing = [](Scene&) {};
-  const auto with_template = [](Scene& scene) { scene.started.push_back(scene.templates.living = start_idle()); };
+  const auto start_template = [](Scene& scene) {
+    scene.started.push_back(start_idle());
+    scene.templates.living.push_back(scene.started.back());
+  };
+  const auto with_templates = [&](Scene& scene) { start_template(scene), start_template(scene); };
   const Row rows[] = {
       {"nothing", nothing, nothing, ""},
       {"a process", nothing, [](Scene& s) { s.started.push_back(start_idle()); }, "1 process (unit_worker)"},
@@ -95,11 +99,12 @@ TEST_CASE("everything that a job can leave is found and named, and nothing else 
          ::waitid(P_PID, static_cast<id_t>(s.started.back()), &info, WEXITED | WNOWAIT);
        },
        ""},
-      {"the template", with_template, nothing, ""},
-      {"a template that was renewed: its descriptors are others", with_template,
-       [](Scene& s) {
-         s.templates.others.push_back(s.templates.living);
-         s.started.push_back(s.templates.living = start_idle());
+      {"templates", with_templates, nothing, ""},
+      {"a template that was renewed: its descriptors are others", with_templates,
+       [&](Scene& s) {
+         s.templates.others.push_back(s.templates.living.back());
+         s.templates.living.pop_back();
+         start_template(s);
          (void)::open("/dev/null", O_RDONLY);
        },
        ""},
@@ -111,7 +116,8 @@ TEST_CASE("everything that a job can leave is found and named, and nothing else 
        ""},
       {"a process below the template, in a session of its own", nothing,
        [](Scene& s) {
-         s.started.push_back(s.templates.living = start_idle([] { start_idle(); }));
+         s.started.push_back(start_idle([] { start_idle(); }));
+         s.templates.living = {s.started.back()};
        },
        "1 process (unit_worker)"},
       {"two descriptors", nothing, [](Scene&) { for (int i : {1, 2}) (void)i, (void)::open("/dev/null", O_RDONLY); },

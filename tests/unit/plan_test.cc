@@ -22,7 +22,8 @@ WorkerSetup make_setup() {
   setup.read_only_paths = {"/usr", "/lib", "/opt/python"};
   setup.temp_dir = "/tmp/coderunner-x";
   setup.packages = "/srv/site:packages";
-  setup.preload = {"json", "numpy?"};
+  setup.preload = {"json", "re"};
+  setup.preload_packages = {"numpy?", "torch"};
   return setup;
 }
 
@@ -90,13 +91,17 @@ TEST_CASE("the library for shared memory comes first, and is one") {
 
 TEST_CASE("a template differs in what it is told to do") {
   const JailPlan plan = make_plan(make_setup(), SandboxLevel::kFull, "", {});
-  const auto environment = template_environment(plan, make_setup());
+  const auto environment = template_environment(plan, make_setup(), false);
   CHECK(variable(environment, "CODERUNNER_PARK").starts_with("3:1023:template:"));
-  CHECK(variable(environment, "CODERUNNER_PRELOAD") == "json,numpy?");
+  CHECK(variable(environment, "CODERUNNER_PRELOAD") == "json,re");
+  CHECK(std::ranges::none_of(environment, [](const std::string& row) { return row.starts_with("CODERUNNER_PACKAGES="); }));
+  const auto with_packages = template_environment(plan, make_setup(), true);
+  CHECK(variable(with_packages, "CODERUNNER_PRELOAD") == "json,re");
+  CHECK(variable(with_packages, "CODERUNNER_PACKAGES") == "numpy?,torch");
   CHECK(variable(environment, "CODERUNNER_WALLS") == "namespaces");
   CHECK(variable(environment, "HOME") == "/work");
   const JailPlan reduced = make_plan(make_setup(), SandboxLevel::kReduced, "warm-1", {});
-  CHECK(variable(template_environment(reduced, make_setup()), "CODERUNNER_WALLS") == "landlock");
+  CHECK(variable(template_environment(reduced, make_setup(), false), "CODERUNNER_WALLS") == "landlock");
 }
 
 TEST_CASE("a template and the fresh interpreters beside it have no writable folder in common") {

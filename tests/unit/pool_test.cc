@@ -30,8 +30,8 @@ using test::WorkerScript;
 const std::string kServes = "ready\njob\nstarted\nsay-slot\nexit 0\nready\nrepeat\n";
 
 // Runs one job; what it wrote, or the error.
-std::string run_job(Pool& pool) {
-  auto lease = pool.borrow(0, -1);
+std::string run_job(Pool& pool, bool packages = false) {
+  auto lease = pool.borrow(0, -1, packages);
   if (!lease) return lease.error().message;
   RecordingSink sink;
   const auto report = run_session(std::move(*lease), simple_request(), sink, {});
@@ -186,6 +186,28 @@ TEST_CASE("a worker with a leak is counted and not lent again") {
   CHECK(run_job(pool) == "0");
   CHECK(pool.health().leaks == 1);
   CHECK(pool.health().births == 2);
+}
+
+TEST_CASE("a job goes to a worker whose last one was like it, however long ago, before it goes to another") {
+  const WorkerScript script(kServes);
+  Pool pool(script.config(3));
+  REQUIRE(settles(pool, 3));
+  const auto run = [&](bool packages) {
+    const std::string slot = run_job(pool, packages);
+    REQUIRE(settles(pool, 3));
+    return slot;
+  };
+  const std::string plain = run(false);
+  CHECK(run(false) == plain);
+  const std::string other = run(true);
+  CHECK(other != plain);
+  CHECK(run(false) == plain);
+  CHECK(run(false) == plain);
+  CHECK(run(true) == other);
+  {
+    const auto busy = pool.borrow(0, -1, false).value();
+    CHECK(run_job(pool, false) != plain);  // and one of the other kind is better than none
+  }
 }
 
 TEST_CASE("a lease that ends without the job's end costs the worker its life") {

@@ -209,7 +209,7 @@ TEST_CASE("a spared session lives, another one below it does not") {
           ::prctl(PR_SET_CHILD_SUBREAPER, 1);
           const Family spared = spawn_family(), other = spawn_family();
           const pid_t keep[] = {spared.parent};
-          const auto killed = kill_descendants({.spared_session = spared.parent});
+          const auto killed = kill_descendants({.spared_sessions = {spared.parent}});
           const auto proc = ProcDir::open();
           const auto kept = proc->look_up(spared.parent), below = proc->look_up(spared.child);
           std::string trouble;

@@ -50,12 +50,12 @@ auto members(const Limits& v) {
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }
 auto members(const WorkerSetup& v) {
-  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = v;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
 }
 auto members(const JobSpec& v) {
-  const auto& [a, b, c, d, e] = v;
-  return std::tie(a, b, c, d, e);
+  const auto& [a, b, c, d, e, f] = v;
+  return std::tie(a, b, c, d, e, f);
 }
 auto members(const FileHeader& v) {
   const auto& [a, b, c] = v;
@@ -118,7 +118,8 @@ WorkerSetup make_setup() {
           .packages = "/opt/site-packages",
           .bootstrap_name = "sitecustomize.cpython-311.pyc",
           .bootstrap_code = std::string("\0code", 5),
-          .preload = {"json", "numpy"},
+          .preload = {"json", "re"},
+          .preload_packages = {"numpy"},
           .temp_dir = "/var/tmp",
           .cgroup_dirs = {"/sys/fs/cgroup/a"},
           .limits = make_limits()};
@@ -128,7 +129,8 @@ JobSpec make_job() {
           .args = {"-v", "", "\xFF not UTF-8", "nul\0inside"s},
           .env = {{"A", "1"}, {"B", ""}, {"C", "three"}},
           .timeout_ms = 0x1122334455667788,
-          .nested_artifacts = true};
+          .nested_artifacts = true,
+          .packages = true};
 }
 FileHeader make_file() { return {.path = "input/a.csv", .bytes = 5'000'000'000, .read_only = true}; }
 CancelOrder make_cancel() { return {.reason = CancelReason::kDrain}; }

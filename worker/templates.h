@@ -1,0 +1,47 @@
+// Role: the worker's warm templates, one with the standard library's modules imported and one with packages besides; and
+// which of them the next runner should come from.
+// Callers: main.cc asks before it parks a sandbox, and tells what its jobs want.
+// Law: to fork from the larger one costs more than twice as much, and to import what is missing fifty times. So a sandbox
+// is parked for a job like the last one, and a job that wants packages gets another sandbox if need be.
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "worker/leak_sentinel.h"
+#include "worker/warm_up.h"
+
+namespace coderunner {
+
+class Templates {
+ public:
+  // Starts the first one where the setup asks for warm runners and they can be had; the other one when that is ready.
+  explicit Templates(const Jail& jail);
+
+  // Whether there are any, or will be.
+  [[nodiscard]] bool wanted() const { return standard_.wanted(); }
+
+  // What the next job will most likely want is what the last one wanted.
+  void expect(bool packages) { expected_ = packages ? TemplateKind::kPackages : TemplateKind::kStandard; }
+  [[nodiscard]] bool expects(TemplateKind kind) const { return kind == expected_; }
+  // Who has a ready template for the next job: the best there is, or null. ready() of it is not null then.
+  WarmUp* best() { return best(expected_); }
+  // Who has a ready one with packages, or null.
+  WarmUp* with_packages();
+
+  [[nodiscard]] std::array<int, 2> news_fds() const { return {standard_.news_fd(), packages_.news_fd()}; }
+  [[nodiscard]] Deadline next_attempt() const { return standard_.next_attempt().earlier(packages_.next_attempt()); }
+  // The processes of these sessions are not a job's.
+  [[nodiscard]] std::vector<pid_t> sessions() const;
+  [[nodiscard]] TemplateSessions all_sessions() const;
+
+ private:
+  WarmUp* best(TemplateKind kind);
+
+  WarmUp standard_, packages_;
+  bool second_due_;  // there is to be one with packages, and it has not been started yet
+  TemplateKind expected_;
+};
+
+}  // namespace coderunner
