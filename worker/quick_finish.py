@@ -5,7 +5,8 @@
 
 def quick_finish(libc, report):
     """Makes ready what ends an interpreter without taking it apart, which costs tens of milliseconds where much has
-    been imported. Returns the function that switches it on in a runner.
+    been imported. Returns the function that switches it on in a runner, with another one to be called as the last of all,
+    or None.
 
     Py_FinalizeEx's first instructions are replaced by a jump to `finalize`, so that however the script ends, CPython's
     own code comes here with its exit status in hand and goes on to exit(3) with it; there `leave` tells the worker.
@@ -23,7 +24,7 @@ def quick_finish(libc, report):
     newest = next(reversed(sys.modules))
     # Without what CPython's start adds to them.
     builtin_names = set(dir(builtins)) - {"open", "copyright", "credits", "exit", "help", "license", "quit"}
-    pid, pipe, ours = 0, None, still_ours  # bootstrap.py leaves none of these names behind
+    pid, pipe, at_end, ours = 0, None, None, still_ours  # bootstrap.py leaves none of these names behind
 
     # sys.unraisablehook() takes only this type, which has no public name: it is seen when a destructor fails.
     class Failing:
@@ -51,7 +52,7 @@ def quick_finish(libc, report):
         take_apart()
         flush(complain=False)
         sys.stdout = sys.stderr = None  # nobody hears what sys itself still held
-        let_go([sys])
+        let_go(lambda: [sys])
         return 0 if flushed else -1
 
     def flush(complain):
@@ -108,21 +109,24 @@ def quick_finish(libc, report):
             del module
         if gc_again:
             gc.collect()
-        let_go([module for module in sys.modules.values() if module is not sys])
+        let_go(lambda: [module for module in sys.modules.values() if module is not sys])
 
-    # Of what the job has made, these modules of the template hold what they were given. To look at all their names costs
-    # milliseconds, so only where somebody would notice: files, and what has a destructor.
-    def let_go(modules):
+    # Of what the job has made, some modules of the template hold what they were given. Merely to touch them all costs
+    # hundreds of pages, to look at their names milliseconds, so only where somebody would notice: files, and what has a
+    # destructor.
+    def let_go(of_whom):
         made = {id(thing): thing for thing in gc.get_objects()}  # what is frozen is not among them
         if any(hasattr(type(thing), "__del__") for thing in made.values()):
             made = set(made)
-            for module in modules:
+            for module in of_whom():
                 names = getattr(module, "__dict__", {})
                 for name in [name for name, value in names.items() if id(value) in made]:
                     names[name] = None
             gc.collect()
 
     def leave(status, _):
+        if at_end is not None:
+            at_end()
         if os.getpid() == pid and ours(os, report, pipe):
             used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
             spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
@@ -140,11 +144,14 @@ def quick_finish(libc, report):
     # From 3.12 on Py_RunMain takes the runtime's own state apart before exit(3), and no Python code can run in `leave`.
     patched = sys.version_info < (3, 12) and patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
 
-    def switch_on():
-        nonlocal pid, pipe
+    def switch_on(call_at_end):
+        nonlocal pid, pipe, at_end
         pid, pipe = os.getpid(), os.fstat(report)
+        at_end = call_at_end
         if patched:
             libc.on_exit(leave_thunk, None)
+        elif at_end is not None:
+            atexit.register(at_end)
 
     return switch_on
 

@@ -1,6 +1,6 @@
 # Role: the Python side of a warm template: imports what jobs will want, then forks a parked runner for each of them.
 # Callers: bootstrap.py's park(), in a template and nowhere else, which gives it its own module's names. How its runners
-# end is in quick_finish.py.
+# come by their memory is in rehearsal.py, how they end in quick_finish.py.
 # Law: a runner has given up everything that a job must not have before it parks: capabilities, descriptors, the
 # template's namespaces, or without namespaces its freedom. What template.cc does in C++ for the template itself is not
 # done again here.
@@ -117,28 +117,15 @@ def serve_forks(control, report_number):
             worker.sendmsg((b"L",), ((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", (listener,))),))
             worker.detach()
 
-    def become_runner(order, descriptors):
-        walls, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
-        for file in cgroup:
-            os.write(file, b"0")
-        os.setsid()
-        if namespaces:
-            call(libc.setns, walls, CLONE_NEWNS | CLONE_NEWIPC)
-        os.chdir(home)
+    def take_places(stdin, stdout, stderr, go, report):
         channel.detach()
         for source, place in ((stdin, 0), (stdout, 1), (stderr, 2), (go, control)):
             os.dup2(source, place)
         os.set_inheritable(control, False)
         os.dup2(report, report_number, inheritable=False)
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-        if process_limit:
-            call(libc.setrlimit, RLIMIT_NPROC, process_limit)
-        call(libc.capset, capability_header, no_capabilities)
-        if not namespaces:
-            restrict_files(walls)
-        install_filter(order == b"N", handover)
-        os.closerange(control + 1, report_number)
+
+    # What the template and all its children would share.
+    def become_another(at_end=None):
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
         processes = sys.modules.get("multiprocessing.process")
@@ -148,14 +135,43 @@ def serve_forks(control, report_number):
         if threading is not None:  # whose numbers are those of the template
             threading.main_thread()._set_native_id()
             threading._counter = threading._count(1).__next__
-        finish()
-        exercise()
+        finish(at_end)
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         # The template's own was frozen with everything else: the collector would never find what only it refers to.
         main = type(sys)("__main__")
         main.__annotations__ = {}
         main.__builtins__ = sys.modules["builtins"]
         sys.modules["__main__"] = main
+
+    # Runs our own script, here and with all that the template may.
+    def become_rehearsal(at_end):
+        pipes = [os.pipe() for _ in range(5)]  # whose other ends stay open, so that all can be written to
+        os.write(pipes[3][1], b"script.py\0" b"0\0" b"0\0")
+        os.close(pipes[3][1])
+        os.close(pipes[0][1])
+        take_places(pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][0], pipes[4][1])
+        become_another(at_end)
+
+    def become_runner(order, descriptors):
+        take_pages()
+        walls, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
+        for file in cgroup:
+            os.write(file, b"0")
+        os.setsid()
+        if namespaces:
+            call(libc.setns, walls, CLONE_NEWNS | CLONE_NEWIPC)
+        os.chdir(home)
+        take_places(stdin, stdout, stderr, go, report)
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+        if process_limit:
+            call(libc.setrlimit, RLIMIT_NPROC, process_limit)
+        call(libc.capset, capability_header, no_capabilities)
+        if not namespaces:
+            restrict_files(walls)
+        install_filter(order == b"N", handover)
+        os.closerange(control + 1, report_number)
+        become_another()
 
     # Waits, and leaves the runner unreaped until its end has been told: if this process is killed in between, the worker
     # finds it as it was. The system call fills in a struct rusage, for which the C library has no argument.
@@ -172,7 +188,14 @@ def serve_forks(control, report_number):
         wait_status = status << 8 if code == CLD_EXITED else status | (0x80 if code == CLD_DUMPED else 0)
         return wait_status, (usage[0] + usage[2]) * 1000000 + usage[1] + usage[3], usage[4] * 1024
 
+    # Nothing of this is taken apart in runners, which would write to the pages of all of it.
+    held = [*locals().values(), *globals().values()]
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
     gc.collect()
+    gc.freeze()
+    take_pages = rehearse(libc, become_rehearsal)
+    if take_pages is None:
+        return
     gc.freeze()
     say("ready", ".".join(map(str, sys.version_info[:3])), ",".join(failed))
     while True:
@@ -207,33 +230,6 @@ def serve_forks(control, report_number):
             tell(status, RUNNER_ENDED, wait_status, cpu_us, peak_memory_bytes)
             os.waitpid(runner, 0)
         os.close(status)
-
-
-def exercise():
-    """Does in small what any script does, so that the pages it writes to are this process's own before the job comes:
-    each first write to a page that is shared with the template costs a fault, and there are hundreds."""
-    import gc
-    source = (
-        "import sys, os\n"
-        "class Thing:\n"
-        "    def __init__(self, value): self.value = value\n"
-        "    def __repr__(self): return f'{self.value!r:>5}'\n"
-        "def work(n):\n"
-        "    try:\n"
-        "        things = [Thing(i) for i in range(n)]\n"
-        "        table = {str(t): t for t in things}\n"
-        "        return sorted(table), sum(t.value for t in things), '%d' % n, 1.5 * n, 10 ** 30 // 7\n"
-        "    finally:\n"
-        "        pass\n"
-        "text = ', '.join(map(str, work(200)))\n"
-        "text.encode().decode().split(',')\n"
-        "try:\n"
-        "    raise ValueError(text)\n"
-        "except ValueError as error:\n"
-        "    str(error)\n")
-    for _ in range(2):
-        exec(compile(source, "script.py", "exec"), {"__name__": "exercise"})
-    gc.collect(0)
 
 
 def tell(status, kind, wait_status=0, cpu_us=0, peak_memory_bytes=0, message=""):

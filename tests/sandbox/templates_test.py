@@ -204,6 +204,24 @@ class WithPackages(ServiceTest):
         self.assertIn(b"not preloaded, the import fails: missing\n", self.service.errors)
 
 
+class Rehearsed(ServiceTest):
+    """A runner has the pages that a small script writes to before the job comes."""
+
+    workers = 1
+    arguments = ["--preload=json,re,random"]
+
+    @staticmethod
+    def private_kib(rollup):
+        return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
+
+    def test_a_small_script_needs_few_more(self):
+        runner, = self.service.runners()
+        parked = self.private_kib(pathlib.Path(f"/proc/{runner}/smaps_rollup").read_text())
+        at_work = self.private_kib(self.output_of("print('hello'); print(open('/proc/self/smaps_rollup').read())"))
+        self.assertGreater(parked, 1000)
+        self.assertLess(at_work - parked, parked / 8)
+
+
 class WithoutPackages(ServiceTest):
     """Where none of them is installed there is no second template."""
 
