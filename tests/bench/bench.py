@@ -15,6 +15,7 @@ TREE = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "support"))
 
 import report  # noqa: E402
+import strain  # noqa: E402
 from rounds import measure  # noqa: E402
 from scenarios import BYTES_A_CLIENT, SCENARIOS  # noqa: E402
 from variants import LAYERS, MAIN, MeasuredService  # noqa: E402
@@ -24,6 +25,8 @@ def arguments(words):
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures the service beside bare Python.")
     parser.add_argument("--quick", action="store_true", help="about a minute: fewer rounds and clients, no layers")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be repeated")
+    parser.add_argument("--strain", action="store_true",
+                        help="instead: live output, cancelling, deadlines, and answers among many connections")
     parser.add_argument("--layers", action="store_true", help="with each layer of the sandbox off in turn, also when --quick")
     parser.add_argument("--clients", type=int, action="append", help="only with as many clients; may be repeated")
     parser.add_argument("--rounds", type=int, help="how often the variants take turns (3; quick: 2)")
@@ -97,6 +100,8 @@ def bench(chosen):
 
 def main(words):
     chosen = arguments(words)
+    if chosen.strain:
+        return strain.main(chosen)
     result = bench(chosen)
     chosen.out.mkdir(parents=True, exist_ok=True)
     pathlib.Path(chosen.out, "results.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import bench
+import strain
 from variants import LAYERS, MAIN
 
 
@@ -30,6 +31,14 @@ class Bench(unittest.TestCase):
                 self.assertGreater(row["jobs"], 0)
                 self.assertLessEqual(row["p50_ms"], row["p99_ms"])
                 self.assertIn(row["variant"], table.getvalue())
+
+    def test_times_under_strain_are_measured(self):
+        rows = dict(strain.measure(bench.arguments([]).build, 2, count=5, rounds=1, idle=20, slow=5))
+        self.assertEqual(len(rows), 2 + 4 + len(strain.BUSY_WITH) + 2)
+        for what, times in rows.items():
+            with self.subTest(what):
+                self.assertGreaterEqual(len(times), 1)
+                self.assertGreater(min(times), 0)
 
     def test_a_job_that_fails_ends_it(self):
         from rounds import Loader

@@ -11,7 +11,8 @@ import unittest
 
 import jsonschema
 from contract import ServiceTest, main
-from openapi_schema import OPENAPI_31
+from openapi_schema import DEFS, OPENAPI_31
+from openapi_spec import applies_to, fields_of_objects
 from service import Answer, Service, eventually
 
 Validator = jsonschema.Draft202012Validator
@@ -48,6 +49,40 @@ def faults(document):
     walk(document, [])
     found += [f"operationId {name}: twice" for name in set(operations) if operations.count(name) > 1]
     return found
+
+
+class Schema(unittest.TestCase):
+    """What the description is checked with says of each object what the published specification says."""
+
+    # Names of ours that are not the specification's.
+    NAMES = {"path_item": "pathItem", "request_body": "requestBody", "media_type": "mediaType", "header": "parameter"}
+    NOT_OF_HEADERS = {"name", "in"}  # 4.8.21: given by the key in the map of headers, and always "header"
+    MAPS = {"content", "security_requirement", "schema", "security_scheme"}  # no fixed fields, or as below
+
+    def compare(self, schema, fields):
+        self.assertLessEqual(set(schema["properties"]), set(fields), "fields that the specification does not have")
+        needed = {name for name, (required, _) in fields.items() if required}
+        self.assertLessEqual(needed, set(schema["required"]), "fields that the specification requires")
+
+    def test_fields_and_what_is_required_are_the_specification_s(self):
+        published = fields_of_objects()
+        self.compare(OPENAPI_31, published["oas"])
+        for name, schema in DEFS.items():
+            if name in self.MAPS:
+                continue
+            with self.subTest(name):
+                fields = dict(published.get(self.NAMES.get(name, name), {}))
+                if name == "header":
+                    fields = {field: row for field, row in fields.items() if field not in self.NOT_OF_HEADERS}
+                self.assertTrue(fields or schema["patternProperties"].keys() - {"^x-"}, "not in the specification")
+                self.compare(schema, fields)
+
+    def test_those_of_security_schemes_too(self):
+        for schema in DEFS["security_scheme"]["oneOf"]:
+            kind = schema["properties"]["type"]["const"]
+            with self.subTest(kind):
+                self.compare(schema, {name: row for name, row in fields_of_objects()["securityScheme"].items()
+                                      if applies_to(row[1]) <= {kind}})
 
 
 class Documented(ServiceTest):

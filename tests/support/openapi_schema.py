@@ -1,5 +1,5 @@
 """Role: what an OpenAPI 3.1 document must look like, as a JSON Schema of our own after the specification's text
-(spec.openapis.org/oas/v3.1.0), for the objects that ours uses.
+(spec.openapis.org/oas/v3.1.0), for the objects that ours uses. A test compares the two.
 Callers: tests/contract/openapi_test.py.
 Law: an object of the specification that is not listed here is refused, so that a new one is looked up first. Schema
 objects are JSON Schema 2020-12 and are checked against that by python3-jsonschema.
