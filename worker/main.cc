@@ -70,7 +70,7 @@ Result<void> receive_rest(Channel& channel, Sandbox& sandbox, Job& job) {
 // A template that fails costs no job: the sandbox is parked without.
 Result<Sandbox> park(const Jail& jail, Templates& templates) {
   if (WarmUp* best = templates.best()) {
-    auto parked = Sandbox::park(jail, best->ready(), templates.sessions());
+    auto parked = Sandbox::park(jail, best->held(), templates.sessions());
     if (parked) {
       best->proved();
       return parked;

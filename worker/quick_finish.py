@@ -5,8 +5,8 @@
 
 def quick_finish(libc, report):
     """Makes ready what ends an interpreter without taking it apart, which costs tens of milliseconds where much has
-    been imported. Returns the function that switches it on in a runner, with another one to be called as the last of all,
-    or None.
+    been imported. Returns the function that switches it on in a runner, with another one to be called as the last of
+    all, or None.
 
     Py_FinalizeEx's first instructions are replaced by a jump to `finalize`, so that however the script ends, CPython's
     own code comes here with its exit status in hand and goes on to exit(3) with it; there `leave` tells the worker.

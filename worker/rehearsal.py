@@ -1,14 +1,17 @@
 # Role: finds out which pages of memory a job writes to before it has run a line of its script, and has each runner get
 # them before the job is there.
 # Callers: template.py; the build puts this behind it, into one file (meson.build).
-# Law: it may save time, and nothing else: what it does not know is touched later, at the price of a fault.
+# Law: it may save time, and nothing else: what it does not know is touched later, at the price of a fault. The script
+# is in a folder that no job has had yet, and is gone before the template is ready: its child may do all that the
+# template may.
 #
-# After a fork every first write to a page costs a fault. There are hundreds, and they are nearly the same in each runner.
-# So a child of the template runs a script of ours, from its bootstrap to its end as a job does, and tells which pages it
-# has got of its own; runners have these made theirs in few system calls, while they park.
+# After a fork every first write to a page costs a fault. There are hundreds, nearly the same in each runner. So a child
+# of the template runs a script of ours, from its bootstrap to its end as a job does, and tells which pages it has got
+# of its own; runners have these made theirs in few system calls, while they park.
 
 MADV_POPULATE_WRITE = 23                          # asm-generic/mman-common.h, Linux 5.14
-PROCESS_MADVISE, PIDFD_SELF = 440, -10000         # asm-generic/unistd.h; linux/pidfd.h, Linux 6.14
+# asm-generic/unistd.h; PIDFD_SELF of linux/fcntl.h as of Linux 6.18. A kernel that lacks either refuses the call.
+PROCESS_MADVISE, PIDFD_SELF = 440, -10000
 IOVECS = 1024                                     # UIO_MAXIOV, linux/uio.h
 PAGE_PRESENT, PAGE_OF_FILE, PAGE_EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56  # Documentation/admin-guide/mm/pagemap.rst
 
@@ -44,7 +47,8 @@ def own_pages(libc, stretches):
     batches = []
     for at in range(0, len(stretches), IOVECS):
         batch = stretches[at:at + IOVECS]
-        batches.append(((Stretch * len(batch))(*batch), ctypes.c_size_t(len(batch)), sum(length for _, length in batch)))
+        total = sum(length for _, length in batch)
+        batches.append(((Stretch * len(batch))(*batch), ctypes.c_size_t(len(batch)), total))
     call, itself, advice = PROCESS_MADVISE, PIDFD_SELF, MADV_POPULATE_WRITE
 
     def take():
@@ -57,8 +61,8 @@ def own_pages(libc, stretches):
 
 
 def rehearse(libc, become):
-    """Forks a child and has `become` make a runner of it, with a function to call when it ends. None in that child, which
-    is to go on as runners do; in this process the function that has a later child get the same pages."""
+    """Forks a child and has `become` make a runner of it, with a function to call when it ends. None in that child,
+    which is to go on as runners do; in this process the function that has a later child get the same pages."""
     import array
     import ctypes
     import os

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <array>
-#include <span>
 #include <vector>
 
 #include "worker/leak_sentinel.h"
@@ -25,9 +24,9 @@ class Templates {
   // What the next job will most likely want is what the last one wanted.
   void expect(bool packages) { expected_ = packages ? TemplateKind::kPackages : TemplateKind::kStandard; }
   [[nodiscard]] bool expects(TemplateKind kind) const { return kind == expected_; }
-  // Who has a ready template for the next job: the best there is, or null. ready() of it is not null then.
+  // Who holds a ready template for the next job: the best there is, or null.
   WarmUp* best() { return best(expected_); }
-  // Who has a ready one with packages, or null.
+  // Who holds a ready one with packages, or null.
   WarmUp* with_packages();
 
   [[nodiscard]] std::array<int, 2> news_fds() const { return {standard_.news_fd(), packages_.news_fd()}; }

@@ -23,6 +23,8 @@ class WarmUp {
 
   // The template when it is ready now, else null. Starts another one when that is due.
   Template* ready();
+  // What ready() has just answered.
+  [[nodiscard]] Template* held() const { return template_.get(); }
   // Readable when ready() may have news: a template is ready, or has ended. -1 when there is nothing to wait for.
   [[nodiscard]] int news_fd() const { return template_ ? template_->control_fd() : -1; }
   // When ready() has something to do without any news: the next attempt after failures.
