@@ -78,6 +78,16 @@ def serve_forks(control, report_number):
     process_limit = (ctypes.c_ulong * 2)(int(most), int(most)) if most else None
     waitid, signal_facts, usage = WAITID.get(os.uname().machine), (ctypes.c_int * 32)(), (ctypes.c_long * 18)()
 
+    # The first of what Python calls in a child, before the modules' own: these write to hundreds of pages, too.
+    take_pages = None
+
+    def take_pages_once():
+        nonlocal take_pages
+        if take_pages is not None:
+            take_pages()
+            take_pages = None
+
+    os.register_at_fork(after_in_child=take_pages_once)
     failed = []
 
     def import_all():
@@ -126,8 +136,10 @@ def serve_forks(control, report_number):
 
     # What the template and all its children would share.
     def become_another(at_end=None):
-        if "numpy.random" in sys.modules:
-            sys.modules["numpy.random"].seed()  # `random` and everything newer draw anew by themselves
+        if "numpy.random" in sys.modules:  # `random` and everything newer draw anew by themselves
+            numpy = sys.modules["numpy"]
+            words = numpy.frombuffer(os.urandom(4 * 624), numpy.uint32)
+            numpy.random.set_state(("MT19937", words, 623))  # as seed() does, which would write to 100 pages more
         processes = sys.modules.get("multiprocessing.process")
         if processes is not None:
             processes.current_process().authkey = os.urandom(32)
@@ -153,7 +165,6 @@ def serve_forks(control, report_number):
         become_another(at_end)
 
     def become_runner(order, descriptors):
-        take_pages()
         walls, stdin, stdout, stderr, go, report, _, handover, *cgroup = descriptors
         for file in cgroup:
             os.write(file, b"0")
@@ -162,8 +173,9 @@ def serve_forks(control, report_number):
             call(libc.setns, walls, CLONE_NEWNS | CLONE_NEWIPC)
         os.chdir(home)
         take_places(stdin, stdout, stderr, go, report)
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
+        adjustment = os.open("/proc/self/oom_score_adj", os.O_WRONLY)  # open() writes to more pages
+        os.write(adjustment, b"1000")
+        os.close(adjustment)
         if process_limit:
             call(libc.setrlimit, RLIMIT_NPROC, process_limit)
         call(libc.capset, capability_header, no_capabilities)
@@ -193,9 +205,10 @@ def serve_forks(control, report_number):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
     gc.collect()
     gc.freeze()
-    take_pages = rehearse(libc, become_rehearsal)
-    if take_pages is None:
+    pages = rehearse(libc, become_rehearsal)
+    if pages is None:
         return
+    take_pages = pages
     gc.freeze()
     say("ready", ".".join(map(str, sys.version_info[:3])), ",".join(failed))
     while True:

@@ -293,16 +293,17 @@ class Service:
         return {"descriptors": descriptors, "processes": names}
 
     def settled_census(self):
-        """The census once two in a row agree, and nothing has worked in between: connections that have just ended take a
-        moment to go, and templates may still be importing."""
+        """The census once two in a row agree, and nothing has worked in between or wants to: connections that have just
+        ended take a moment to go, and templates may still be importing."""
         eventually(self.idle, "an idle service", 30)
         seen = [None]
 
         def same_twice():
             time.sleep(0.1)
-            work = {pid: cpu_seconds(pid) for pid in descendants(self.process.pid)}
+            work = {pid: (cpu_seconds(pid), (stat_fields(pid) or "X")[0]) for pid in descendants(self.process.pid)}
             seen.append((self.census(), work))
-            return seen[-1][0] if seen[-1] == seen[-2] else None
+            asleep = all(state == "S" for _, state in work.values())
+            return seen[-1][0] if asleep and seen[-1] == seen[-2] else None
         return eventually(same_twice, "a census that stays", HANGS)
 
     def remember(self):
