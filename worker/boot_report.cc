@@ -37,8 +37,6 @@ BootReport parse_boot_report(std::string_view bytes) {
       report.exception = std::move(info);
     } else if (kind == "ended") {
       BootReport::Ended& ended = report.ended.emplace();
-      parse_number(take_field(bytes), ended.status);
-      parse_number(take_field(bytes), ended.cpu_us);
       parse_number(take_field(bytes), ended.peak_memory_bytes);
     } else {
       break;

@@ -19,9 +19,7 @@ struct BootReport {
   std::string version;
   std::optional<ExceptionInfo> exception;
   struct Ended {
-    std::uint8_t status = 0;              // what exit(3) was given
-    std::uint64_t cpu_us = 0;             // of the runner and of the children that it waited for
-    std::uint64_t peak_memory_bytes = 0;  // of the largest of these
+    std::uint64_t peak_memory_bytes = 0;  // of the largest of the runner and the children that it waited for
   };
   std::optional<Ended> ended;
 };

@@ -13,7 +13,7 @@
 # What goes out on the report pipe (NUL-separated; verdict.cc reads it):
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
-#   "ended", exit status, processor time, peak memory    warm runners, when all that can be observed has happened
+#   "ended", peak memory in bytes                        warm runners, when all that can be observed has happened
 #   the stacks of all threads, as faulthandler writes them   on STACK_SIGNAL
 
 # One of the two that the C library keeps to itself: it lets nobody block, ignore or handle it (nptl(7)), and uses it

@@ -9,8 +9,10 @@ def quick_finish(libc, report):
     all, or None.
 
     Py_FinalizeEx's first instructions are replaced by a jump to `finalize`, so that however the script ends, CPython's
-    own code comes here with its exit status in hand and goes on to exit(3) with it; there `leave` tells the worker.
-    Where the jump is not known how to be made, interpreters end in their own, slower way.
+    own code comes here with its exit status in hand and goes on to exit(3) with it, where _exit(2) is called first of
+    all (on_exit(3)). Between the two no Python runs and nobody lets go of the interpreter's lock: CPython has taken apart
+    what other threads would need by then. Where the jump is not known how to be made, interpreters end in their own,
+    slower way.
     """
     import _weakref
     import atexit
@@ -53,6 +55,10 @@ def quick_finish(libc, report):
         flush(complain=False)
         sys.stdout = sys.stderr = None  # nobody hears what sys itself still held
         let_go(lambda: [sys])
+        libc.fflush(None)
+        tell_end()
+        if at_end is not None:
+            at_end()
         return 0 if flushed else -1
 
     def flush(complain):
@@ -124,32 +130,25 @@ def quick_finish(libc, report):
                     names[name] = None
             gc.collect()
 
-    def leave(status, _):
-        if at_end is not None:
-            at_end()
+    def tell_end():
         if os.getpid() == pid and ours(os, report, pipe):
-            used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-            spent = sum(int((usage.ru_utime + usage.ru_stime) * 1e6) for usage in used)
-            peak = max(usage.ru_maxrss for usage in used) * 1024
+            peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
             try:
-                os.write(report, b"ended\0%d\0%d\0%d\0" % (status & 0xFF, spent, peak))
+                os.write(report, b"ended\0%d\0" % (peak * 1024))
             except OSError:
                 pass  # the script has filled the pipe and will not wait
-        os._exit(status & 0xFF)
 
-    finalize_thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)
-    leave_thunk = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(leave)
-    for thunk in (finalize_thunk, leave_thunk):  # machine code points to them: they must never be freed
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thunk))
-    # From 3.12 on Py_RunMain takes the runtime's own state apart before exit(3), and no Python code can run in `leave`.
-    patched = sys.version_info < (3, 12) and patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, finalize_thunk)
+    thunk = ctypes.PYFUNCTYPE(ctypes.c_int)(finalize)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thunk))  # machine code points to it: it must never be freed
+    # Newer ones have not been tried.
+    patched = sys.version_info < (3, 12) and patch_function(libc, ctypes.pythonapi.Py_FinalizeEx, thunk)
 
     def switch_on(call_at_end):
         nonlocal pid, pipe, at_end
         pid, pipe = os.getpid(), os.fstat(report)
         at_end = call_at_end
         if patched:
-            libc.on_exit(leave_thunk, None)
+            libc.on_exit(libc._exit, None)
         elif at_end is not None:
             atexit.register(at_end)
 

@@ -271,6 +271,17 @@ class EndsLikePython(ServiceTest):
             with self.subTest(name):
                 self.assertEqual(without_places(self.run_script(text)), run_bare({"script": script(text)}))
 
+    def test_threads_that_end_while_the_script_does_disturb_nothing(self):
+        """The interpreter does not wait for daemon threads, and asyncio has one for each subprocess."""
+        for _ in range(30):
+            result = self.run_script("""
+                import threading, time
+                for _ in range(3):
+                    threading.Thread(target=time.sleep, args=(0.002,), daemon=True).start()
+                time.sleep(0.0015)
+                """)
+            self.assertEqual((result["exit_code"], result["stderr"]), (0, ""))
+
     def test_the_end_by_a_signal_is_128_and_its_number(self):
         for number in (1, 2, 4, 6, 8, 9, 11, 15, 31, 34, 64):
             with self.subTest(number):

@@ -190,8 +190,8 @@ class Forging(ServiceTest):
     FORGE = """
 import ctypes, os, resource, threading, time
 report = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
-def forge(code, cpu_us=1, peak=1 << 45):
-    os.write(report, b"ended\\0%d\\0%d\\0%d\\0" % (code, cpu_us, peak))
+def forge(peak=1 << 45):
+    os.write(report, b"ended\\0%d\\0" % peak)
 def hide():
     assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE
 def child(does):
@@ -203,25 +203,24 @@ def child(does):
 
     def test_a_forged_end_is_no_end(self):
         rows = [
-            ("forge(7); say(); raise SystemExit(3)", 3),
-            ("forge(7); say(); os._exit(3)", 3),
-            ("forge(0); say(); os._exit(3)", 3),
-            ("forge(3); say(); os._exit(0)", 0),
-            ("hide(); forge(0); say(); os._exit(3)", 3),
-            ("hide(); forge(0); say(); raise SystemExit(3)", 3),
-            ("forge(7); time.sleep(0.1); say(); raise SystemExit(3)", 3),
-            ("forge(7); say(); os.kill(os.getpid(), 9)", 128 + 9),
-            ("forge(7); say(); os.execv('/bin/sh', ['sh', '-c', 'exit 3'])", 3),
-            ("child(lambda: forge(7)); say(); raise SystemExit(3)", 3),
-            ("child(lambda: [forge(7) for _ in range(1000)]); say(); os._exit(3)", 3),
-            ("[forge(7) for _ in range(20000)]; say(); raise SystemExit(3)", 3),
+            ("forge(); say(); raise SystemExit(3)", 3),
+            ("forge(); say(); os._exit(3)", 3),
+            ("forge(); say(); os._exit(0)", 0),
+            ("hide(); forge(); say(); os._exit(3)", 3),
+            ("hide(); forge(); say(); raise SystemExit(3)", 3),
+            ("forge(); time.sleep(0.1); say(); raise SystemExit(3)", 3),
+            ("forge(); say(); os.kill(os.getpid(), 9)", 128 + 9),
+            ("forge(); say(); os.execv('/bin/sh', ['sh', '-c', 'exit 3'])", 3),
+            ("child(lambda: forge()); say(); raise SystemExit(3)", 3),
+            ("child(lambda: [forge() for _ in range(1000)]); say(); os._exit(3)", 3),
+            ("[forge() for _ in range(20000)]; say(); raise SystemExit(3)", 3),
             ("os.write(report, b'ended'); say(); raise SystemExit(3)", 3),
             ("[os.write(report, bytes(65536)) for _ in range(20)]; say(); raise SystemExit(3)", 3),
             ("[os.write(report, b'parked\\x00x\\x00' * 500) for _ in range(100)]; say(); raise SystemExit(3)", 3),
             ("os.set_blocking(report, False); child(fill); fill(); say(); raise SystemExit(3)", 3),
             ("os.close(report); say(); raise SystemExit(3)", 3),
             # The first thread ends alone, and the process goes on.
-            ("threading.Thread(target=lambda: (time.sleep(0.2), say(), os._exit(3))).start(); forge(7); "
+            ("threading.Thread(target=lambda: (time.sleep(0.2), say(), os._exit(3))).start(); forge(); "
              "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)", 3),
         ]
         fill = ("def say(): print('went on', flush=True)\n"
@@ -233,8 +232,8 @@ def child(does):
 
     def test_a_forged_end_hides_no_use(self):
         work = "held = bytearray(64 << 20)\nwhile time.process_time() < 0.3: pass\n"
-        for body in ("forge(3); os._exit(3)", "forge(3, 0, 0); os._exit(3)", "forge(7, 0, 0); raise SystemExit(3)",
-                     "child(lambda: forge(7, 0, 0)); raise SystemExit(3)", "raise SystemExit(3)"):
+        for body in ("forge(); os._exit(3)", "forge(0); os._exit(3)", "forge(0); raise SystemExit(3)",
+                     "child(lambda: forge(0)); raise SystemExit(3)", "raise SystemExit(3)"):
             with self.subTest(body):
                 result = self.run_script(self.FORGE + work + body, detail=True)
                 usage = result["run"]["usage"]
@@ -244,7 +243,7 @@ def child(does):
 
     def test_what_a_script_does_after_a_forged_end_counts(self):
         result = self.run_script(self.FORGE + """
-forge(0)
+forge()
 open('output/late', 'w').write('late')
 print('late')
 int('x')

@@ -191,6 +191,7 @@ print('end of the script')
     ("interactive after an exception", "import os\nos.environ['PYTHONINSPECT'] = '1'\nx = 1 / 0\n", {"stdin": "import sys; print(sys.last_value)\nexit(7)\n"}),
     ("finalization is announced", "import sys\nprint(sys.is_finalizing())\nimport atexit\natexit.register(lambda: print(sys.is_finalizing()))\n"),
     ("SystemExit in a finally of a generator", "import sys\ndef g():\n    try: yield\n    finally: sys.exit(5)\nx = g(); next(x)\nx.close()\n"),
+    ("the C library's own buffer", "import ctypes\nprint('first', flush=True)\nctypes.CDLL(None).printf(b'second\\n')\n"),
     ("a code that is a subclass of int", "import sys\nclass Code(int): pass\nsys.exit(Code(9))\n"),
     ("a code that is a numpy integer", "import sys, numpy\nsys.exit(numpy.int64(4))\n"),
     ("a group of SystemExits", "raise BaseExceptionGroup('g', [SystemExit(3)])\n"),
