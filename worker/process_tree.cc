@@ -63,9 +63,8 @@ class TreeKiller {
   }
 
  private:
-  [[nodiscard]] bool spared(const ProcessInfo& process) const {
-    return contains(scope_.spared_sessions, process.session);
-  }
+  // By its pid, too: a process that is to lead a session may not have got so far yet.
+  [[nodiscard]] bool spared(const ProcessInfo& process) const { return belongs_to(process, scope_.spared_sessions); }
 
   // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
   // as there is motion the listing is not the whole truth.

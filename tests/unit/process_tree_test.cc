@@ -224,6 +224,23 @@ TEST_CASE("a spared session lives, another one below it does not") {
         }) == "");
 }
 
+TEST_CASE("who is to lead a spared session is spared before it does") {
+  CHECK(test::in_child([]() -> std::string {
+          ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+          auto ready = sys::make_pipe();
+          const pid_t early = spawn(announce_and_linger, ready->write.get());
+          char byte = 0;
+          if (::read(ready->read.get(), &byte, 1) != 1) return "not started";
+          const auto killed = kill_descendants({.spared_sessions = {early}});
+          const auto kept = ProcDir::open()->look_up(early);
+          std::string trouble;
+          if (!killed || *killed != 0) trouble += "something is killed; ";
+          if (!kept || kept->ended() || kept->state == 'T') trouble += "it does not live; ";
+          (void)kill_descendants({});
+          return trouble;
+        }) == "");
+}
+
 TEST_CASE("only descendants are killed") {
   auto ready = sys::make_pipe();
   REQUIRE(ready);
