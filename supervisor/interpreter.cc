@@ -59,9 +59,9 @@ rows += [("bootstrap_name", "sitecustomize.%s.pyc" % sys.implementation.cache_ta
 standard = getattr(sys, "stdlib_module_names", None)
 if standard is None:  # before 3.10
     folder = os.path.dirname(os.__file__)
-    files = os.listdir(folder) + os.listdir(folder + "/lib-dynload")
-    standard = {name.partition(".")[0] for name in files}.union(sys.builtin_module_names)
-rows += [("standard_modules", ",".join(sorted(standard)))]
+    folders = [place for place in (folder, folder + "/lib-dynload") if os.path.isdir(place)]
+    standard = {name.partition(".")[0] for place in folders for name in os.listdir(place)}.union(sys.builtin_module_names)
+rows += [("standard_module", name) for name in standard]
 for key, value in rows:
     sys.stdout.buffer.write(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0")
 sys.stdout.flush()
@@ -188,17 +188,6 @@ std::string decode_hex(std::string_view digits) {
   return bytes;
 }
 
-std::vector<std::string> split_sorted(std::string_view list) {
-  std::vector<std::string> names;
-  while (!list.empty()) {
-    const std::string_view name = list.substr(0, list.find(','));
-    list.remove_prefix(std::min(name.size() + 1, list.size()));
-    names.emplace_back(name);
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
 Result<InterpreterFacts> parse_answer(std::string_view answer) {
   InterpreterFacts facts;
   while (!answer.empty()) {
@@ -215,12 +204,13 @@ Result<InterpreterFacts> parse_answer(std::string_view answer) {
     if (key == "search_path") facts.search_path.push_back(std::move(value));
     if (key == "bootstrap_name" && value.find('/') == value.npos) facts.bootstrap_name = std::move(value);
     if (key == "bootstrap_code") facts.bootstrap_code = decode_hex(value);
-    if (key == "standard_modules") facts.standard_modules = split_sorted(value);
+    if (key == "standard_module") facts.standard_modules.push_back(std::move(value));
     if (key == "library") facts.libraries.push_back(std::move(value));
   }
   if (facts.version.empty() || !facts.executable.starts_with('/')) {
     return fail(Fault::kInternal, "it does not say its version and path: no Python?");
   }
+  std::ranges::sort(facts.standard_modules);
   return facts;
 }
 

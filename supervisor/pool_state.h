@@ -27,7 +27,7 @@ struct Slot {
   std::uint64_t ready_serial = 0;    // the higher, the later it became ready
   Deadline due = Deadline::never();  // for its Ready, while starting and resetting
   Clock::time_point lent{};          // while busy
-  bool packages = true;              // the last job's, to which the worker keeps (WarmUp); at first it has all it can
+  bool packages = true;              // the last job's, to which the worker keeps (Templates); at first it has all it can
   std::string trouble;               // why it was condemned, or its own last words
   bool littered = false;             // what its last worker left could not be cleared away yet
   Child child;

@@ -64,8 +64,8 @@ Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSes
   }
   std::vector<std::string> strays;
   for (const ProcessInfo& process : found) {
-    const auto has = [](const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); };
-    const bool known = has(templates.living, process.pid) || has(templates.living, process.session) || has(templates.others, process.session);
+    // An ended one's pid may be somebody else's by now, its session not while anybody is in it.
+    const bool known = belongs_to(process, templates.living) || std::ranges::find(templates.others, process.session) != templates.others.end();
     if (!known && !process.ended() && !process.exiting)
       strays.push_back(name_of(proc, process.pid));
   }

@@ -25,7 +25,7 @@ namespace coderunner {
 
 enum class MemoryCount { kUpperBound, kExact };
 
-// Of all processes below `root`, without it and without those in `except` (what is below these counts).
+// Of all processes below `root`, without it and without what belongs to `except` (process_tree.h).
 Result<Bytes> tree_memory(const ProcDir& proc, pid_t root, std::span<const pid_t> except, MemoryCount count);
 
 // The part of their memory that the same processes map from the file system of that device (st_dev), each page divided

@@ -64,7 +64,7 @@ class TreeKiller {
 
  private:
   // By its pid, too: a process that is to lead a session may not have got so far yet.
-  [[nodiscard]] bool spared(const ProcessInfo& process) const { return belongs_to(process, scope_.spared_sessions); }
+  [[nodiscard]] bool spared(const ProcessInfo& process) const { return belongs_to(process, scope_.spared); }
 
   // Stops each process that was not known yet. True when there was one, alive or gone before it could be held: as long
   // as there is motion the listing is not the whole truth.

@@ -72,7 +72,8 @@ Result<std::uint64_t> count_tasks(const ProcDir& proc, pid_t root, std::span<con
 bool belongs_to(const ProcessInfo& process, std::span<const pid_t> pids);
 
 struct KillScope {
-  std::vector<pid_t> spared_sessions{};  // whose processes are neither killed nor reaped; others below them are killed
+  // What belongs to these is neither killed nor reaped; others below them are killed.
+  std::vector<pid_t> spared{};
   Deadline deadline = Deadline::in(Millis(10'000));
 };
 

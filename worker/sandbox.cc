@@ -382,7 +382,7 @@ Result<ExitStatus> Sandbox::end() {
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }
   if (!status) return fail(Fault::kSandbox, "the job's init does not end");
-  if (folders_) TRY(kill_descendants({.spared_sessions = templates_}));
+  if (folders_) TRY(kill_descendants({.spared = templates_}));
   ended_ = *status;
   return *ended_;
 }

@@ -209,7 +209,7 @@ TEST_CASE("a spared session lives, another one below it does not") {
           ::prctl(PR_SET_CHILD_SUBREAPER, 1);
           const Family spared = spawn_family(), other = spawn_family();
           const pid_t keep[] = {spared.parent};
-          const auto killed = kill_descendants({.spared_sessions = {spared.parent}});
+          const auto killed = kill_descendants({.spared = {spared.parent}});
           const auto proc = ProcDir::open();
           const auto kept = proc->look_up(spared.parent), below = proc->look_up(spared.child);
           std::string trouble;
@@ -231,7 +231,7 @@ TEST_CASE("who is to lead a spared session is spared before it does") {
           const pid_t early = spawn(announce_and_linger, ready->write.get());
           char byte = 0;
           if (::read(ready->read.get(), &byte, 1) != 1) return "not started";
-          const auto killed = kill_descendants({.spared_sessions = {early}});
+          const auto killed = kill_descendants({.spared = {early}});
           const auto kept = ProcDir::open()->look_up(early);
           std::string trouble;
           if (!killed || *killed != 0) trouble += "something is killed; ";
