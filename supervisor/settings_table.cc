@@ -188,7 +188,7 @@ constexpr SettingRow kRows[] = {
      "a job's Python: forked with imports done, or started anew",
      set_choice<&S::runner, kRunners>},
     {"preload", kTakesList, "common modules", kSandbox,
-     "what warm runners have imported, packages where a script imports any; \"numpy?\": if installed; or none", set_preload},
+     "imported beforehand, packages if used; \"numpy?\": if there; or none", set_preload},
     {"python", "PATH", "first usable", kSandbox, "the interpreter", set_path<&S::python>},
     {"packages", "DIR", "first usable", kSandbox, "the site-packages folder that scripts see",
      set_path<&S::packages>},
