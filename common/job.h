@@ -70,10 +70,12 @@ enum class SandboxLevel : std::uint8_t { kFull = 0, kReduced = 1 };
 
 // One layer of the sandbox and what became of it.
 struct LayerState {
-  std::string name;    // "namespaces", "files", "network", "syscalls", "memory", "processes", …
+  std::string name;    // "namespaces", "files", "network", "syscalls", "memory", "process_limit"
   bool active = false;
   std::string detail;  // by what means, or why not and what would cure it
 };
+// The detail of "process_limit" where a cgroup counts the job's processes alone; RLIMIT_NPROC counts its user's.
+inline constexpr std::string_view kPidsCgroup = "pids cgroup";
 
 struct ReadyReport {
   SandboxLevel level = SandboxLevel::kReduced;

@@ -87,12 +87,14 @@ Bait::~Bait() {
   if (attached_ != nullptr) ::shmdt(attached_);
 }
 
-std::string Bait::describe(SandboxLevel level, NetworkMode network, const Limits& limits) const {
+std::string Bait::describe(const ReadyReport& ready, NetworkMode network, const Limits& limits) const {
+  const bool pids_cgroup = std::ranges::find(ready.layers, kPidsCgroup, &LayerState::detail) != ready.layers.end();
   return fmt::format(
       R"({{"level":"{}","pid":{},"started":{},"namespaces":{{{}}},"file":{},"network":"{}","port":{},"abstract":"{}",)"
-      R"("shared_memory":{},"variable":"{}","descriptors":{},"scratch":{},"processes":{}}})",
-      level_name(level), ::getpid(), start_time(), describe_namespaces(), quote(file_), network == NetworkMode::kNone ? "none" : "host",
-      port_, abstract_, shared_memory_, kBaitVariable, limits.descriptors, limits.scratch_bytes, limits.processes);
+      R"("shared_memory":{},"variable":"{}","descriptors":{},"scratch":{},"processes":{},"pids_cgroup":{}}})",
+      level_name(ready.level), ::getpid(), start_time(), describe_namespaces(), quote(file_), network == NetworkMode::kNone ? "none" : "host",
+      port_, abstract_, shared_memory_, kBaitVariable, limits.descriptors, limits.scratch_bytes, limits.processes,
+      pids_cgroup);
 }
 
 }  // namespace coderunner

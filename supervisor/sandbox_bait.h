@@ -23,8 +23,8 @@ class Bait {
   Bait(const Bait&) = delete;
   Bait& operator=(const Bait&) = delete;
 
-  // The first argument of sandbox_probe.py.
-  [[nodiscard]] std::string describe(SandboxLevel level, NetworkMode network, const Limits& limits) const;
+  // The first argument of sandbox_probe.py, for a job of the workers that reported this.
+  [[nodiscard]] std::string describe(const ReadyReport& ready, NetworkMode network, const Limits& limits) const;
 
  private:
   std::string file_;      // absolute path

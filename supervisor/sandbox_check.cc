@@ -120,7 +120,7 @@ class Check {
   Result<std::string_view> probe() {
     findings_.ready = pool_.health().report.value_or(ReadyReport{});
     CollectingSink sink;
-    const std::string bait = bait_.describe(findings_.ready.level, task_.network, task_.limits);
+    const std::string bait = bait_.describe(findings_.ready, task_.network, task_.limits);
     const ExitReport end = TRY(run_job(kProbe, {bait}, sink));
     std::ranges::move(parse_attempts(sink.stdout_bytes()), std::back_inserter(findings_.attempts));
     if (end.exit_code != 0) {

@@ -171,7 +171,7 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
                     jail.cgroup_counts_memory() ? jail.cgroup->detail()
                                                 : "watched from outside, with an address-space limit behind it"});
   layers.push_back({"process_limit", true,
-                    jail.cgroup && jail.cgroup->limits_processes() ? "pids cgroup" : "RLIMIT_NPROC"});
+                    jail.cgroup && jail.cgroup->limits_processes() ? std::string(kPidsCgroup) : "RLIMIT_NPROC"});
   return layers;
 }
 

@@ -91,7 +91,6 @@ Result<std::uint64_t> count_user_tasks(uid_t user) {
   if (trouble) return fail(Fault::kSandbox, fmt::format("opendir(\"/proc\"): {}", trouble.message()));
   std::uint64_t tasks = 0;
   for (; entries != std::filesystem::directory_iterator(); entries.increment(trouble)) {
-    if (trouble) return fail(Fault::kSandbox, fmt::format("readdir(\"/proc\"): {}", trouble.message()));
     const std::string name = entries->path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     // The owner of the folder would be root for a process that is not dumpable (proc(5)); the file tells the truth.
@@ -100,6 +99,8 @@ Result<std::uint64_t> count_user_tasks(uid_t user) {
     if (status_field(*status, "\nUid:") != user) continue;
     tasks += status_field(*status, "\nThreads:").value_or(1);
   }
+  // An iterator that fails stands at the end.
+  if (trouble) return fail(Fault::kSandbox, fmt::format("readdir(\"/proc\"): {}", trouble.message()));
   return tasks;
 }
 

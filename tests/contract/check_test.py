@@ -68,6 +68,11 @@ class Check(Installed):
         for name in set(report["layers"]) - weak:
             self.assertTrue(report["layers"][name]["tried"], name)
 
+    def test_a_limit_on_all_processes_of_the_user_is_not_used_up(self):
+        layer = self.report["layers"]["process_limit"]
+        alone = layer["detail"] == "pids cgroup"
+        self.assertEqual(layer["tried"], "start more threads than --processes" if alone else "fork past RLIMIT_NPROC")
+
     def test_both_kinds_of_runner_are_tried(self):
         self.assertEqual(self.report["runner"], "fresh and warm" if RUNNER == "warm" else "fresh")
 
@@ -139,6 +144,11 @@ class Twin(unittest.TestCase):
                   "write into the folders that Python imports from"}
 
     def test_every_attempt_succeeds_outside_the_sandbox(self):
+        for pids_cgroup in (True, False):
+            with self.subTest(pids_cgroup=pids_cgroup):
+                self.attempt_everything(pids_cgroup)
+
+    def attempt_everything(self, pids_cgroup):
         place = tempfile.mkdtemp(prefix="check-test-", dir="/tmp")
         self.addCleanup(shutil.rmtree, place)
         bait = pathlib.Path(place, "bait")
@@ -150,7 +160,8 @@ class Twin(unittest.TestCase):
                       "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "net")},
                       "started": int(pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]),
                       "port": port.getsockname()[1], "abstract": abstract.getsockname()[1:].decode(),
-                      "shared_memory": -1, "descriptors": 64, "scratch": 1 << 20, "processes": 8}
+                      "shared_memory": -1, "descriptors": 64, "scratch": 1 << 20, "processes": 8,
+                      "pids_cgroup": pids_cgroup}
             done = subprocess.run([sys.executable, "-B", PROBE, json.dumps(fields)], cwd=place, capture_output=True,
                                   env={"THE_BAIT": "1"}, timeout=60, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
