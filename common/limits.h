@@ -44,6 +44,7 @@ inline constexpr std::size_t kMaxRequestLineBytes = 8 * kKiB;  // 414 above (RFC
 inline constexpr std::size_t kMaxHeadBytes = 32 * kKiB;        // request line and header fields; 431 above
 inline constexpr std::size_t kMaxHeaderFields = 100;           // 431 above
 inline constexpr std::size_t kMaxChunkLineBytes = 1 * kKiB;    // a chunk's size and extensions; a trailer field
-inline constexpr std::size_t kMaxConnections = 4096;           // 503 above
+inline constexpr std::size_t kMaxConnections = 4096;           // 503 above; fewer where descriptors are (launch.h)
+inline constexpr std::size_t kMaxLingering = 256;              // of those turned away, at a time
 
 }  // namespace coderunner

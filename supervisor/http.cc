@@ -39,8 +39,13 @@ std::optional<std::string_view> find_value(const std::vector<std::pair<std::stri
 // to do stays for the next connection; kSpareThreads of them at most.
 class ConnectionThreads {
  public:
+  explicit ConnectionThreads(std::size_t most) : most_(most) {}
+
+  // Waits while there are as many as may be: descriptors that jobs need are not taken for connections.
   void run(std::function<void()> connection) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    ended_one_.wait(lock, [&] { return connections_ < most_; });
+    ++connections_;
     join_ended();
     waiting_.push_back(std::move(connection));
     if (waiting_.size() <= idle_) {
@@ -85,6 +90,8 @@ class ConnectionThreads {
       connection();
       connection = nullptr;
       lock.lock();
+      --connections_;
+      ended_one_.notify_all();
     }
     ended_.splice(ended_.end(), threads_, self);
     ended_one_.notify_all();
@@ -99,7 +106,8 @@ class ConnectionThreads {
   std::condition_variable wake_, ended_one_;
   std::deque<std::function<void()>> waiting_;
   Threads threads_, ended_;
-  std::size_t idle_ = 0;
+  const std::size_t most_;
+  std::size_t connections_ = 0, idle_ = 0;
   bool ending_ = false;
 };
 
@@ -185,7 +193,6 @@ class HttpServer::Listener : public httplib::Server {
 
  private:
   static constexpr Millis kAcceptPause{10};
-  static constexpr std::size_t kLingering = 256;  // connections above the limit that may take their time to go
 
   bool process_and_close_socket(socket_t socket) override {
     const std::size_t open = ++connections_;
@@ -193,7 +200,7 @@ class HttpServer::Listener : public httplib::Server {
       HttpConnection connection(UniqueFd(socket), config_, handler_, idle_, stop_event_.get());
       using TurnAway = HttpConnection::TurnAway;
       if (open <= config_.connections || idle_.end_longest_idle()) connection.serve();
-      else connection.turn_away(open <= config_.connections + kLingering ? TurnAway::kLinger : TurnAway::kAtOnce);
+      else connection.turn_away(open <= config_.connections + config_.lingering ? TurnAway::kLinger : TurnAway::kAtOnce);
     } catch (const std::exception& exception) {  // no memory for a request: it costs this connection only
       fmt::print(stderr, "http: a connection was given up: {}\n", exception.what());
     }
@@ -209,7 +216,7 @@ class HttpServer::Listener : public httplib::Server {
   UniqueFd stop_event_;  // readable from stop() on
   std::atomic<bool> stopped_ = false;
   std::atomic<std::size_t> connections_ = 0;
-  ConnectionThreads threads_;
+  ConnectionThreads threads_{config_.connections + config_.lingering + HttpConfig::kGoing};
 };
 
 HttpServer::HttpServer(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}

@@ -93,7 +93,10 @@ struct HttpConfig {
   std::string host = "127.0.0.1";  // an address or a name
   int port = 0;                    // 0: a free one
   Bytes body_bytes = Limits{}.body_bytes;
-  std::size_t connections = kMaxConnections;
+  // Above `connections` the one that has been idle longest makes room; where none is idle the new one gets 503, and
+  // `lingering` of these may take their time to go. No more than these and kGoing are accepted: the next ones wait.
+  std::size_t connections = kMaxConnections, lingering = kMaxLingering;
+  static constexpr std::size_t kGoing = 16;
   std::vector<std::string> id_headers = {"X-Request-Id"};  // whose well-formed value is the request id, best first
   HeldBytes* held = nullptr;  // what the bodies of requests count against; nullptr: nothing. Outlives the server
   HttpTimes times{};

@@ -17,6 +17,7 @@
 #include "common/sys.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/drop_user.h"
+#include "supervisor/http.h"
 #include "supervisor/imports.h"
 #include "supervisor/sandbox_bait.h"
 
@@ -26,7 +27,7 @@ namespace {
 
 // A connection, a waiting request and a worker each take descriptors; the soft limit is 1,024 by tradition only, for
 // programs that use select(2). Jobs get theirs from it too, and nobody gets more than the hard limit.
-Result<void> raise_descriptor_limit(std::uint64_t for_jobs) {
+Result<std::uint64_t> raise_descriptor_limit(std::uint64_t for_jobs) {
   rlimit limit{};
   TRY(sys::retry("getrlimit(RLIMIT_NOFILE)", [&] { return ::getrlimit(RLIMIT_NOFILE, &limit); }));
   if (limit.rlim_max < for_jobs) {
@@ -35,7 +36,7 @@ Result<void> raise_descriptor_limit(std::uint64_t for_jobs) {
   }
   limit.rlim_cur = limit.rlim_max;
   TRY(sys::retry("setrlimit(RLIMIT_NOFILE)", [&] { return ::setrlimit(RLIMIT_NOFILE, &limit); }));
-  return {};
+  return limit.rlim_cur;
 }
 
 // Below $TMPDIR or /tmp, for the service's user alone.
@@ -60,7 +61,7 @@ std::string running_folder() {
 }  // namespace
 
 Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::span<char> title_area) {
-  TRY(raise_descriptor_limit(settings.limits.descriptors));
+  const std::uint64_t descriptors = TRY(raise_descriptor_limit(settings.limits.descriptors));
   plant_bait_variable();
   // What outlives its worker becomes our child, and can be found and killed (orphans.h).
   TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }));
@@ -75,8 +76,19 @@ Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::sp
   if (::access(temp_dir.c_str(), W_OK | X_OK) != 0) {
     return fail(Fault::kInternal, fmt::format("{}: user {} can not enter it (set TMPDIR)", temp_dir, account.name));
   }
-  return Ground{std::move(account), std::move(program), std::move(temp_dir), std::move(dirs), std::move(notes),
-                std::move(keeper)};
+  return Ground{std::move(account), std::move(program), std::move(temp_dir), descriptors, std::move(dirs),
+                std::move(notes), std::move(keeper)};
+}
+
+ConnectionLimits limit_connections(std::uint64_t descriptors, std::size_t workers, std::uint64_t queue) {
+  // Its own: 14 for good, and what a look into /proc or an accepted connection takes for a moment. A worker has two, and
+  // six while it is born; no more than one is born at a time for each.
+  constexpr std::uint64_t kOwn = 24 + HttpConfig::kGoing, kWorker = 8;
+  const std::uint64_t taken = kOwn + kWorker * workers;
+  const std::uint64_t left = descriptors > taken ? descriptors - taken : 0;
+  const std::uint64_t shared = left - std::min(queue, left / 2);  // a request that waits has a second one (queue.h)
+  const std::uint64_t lingering = std::min<std::uint64_t>(kMaxLingering, shared / 5);
+  return {std::clamp<std::uint64_t>(shared - lingering, 4, kMaxConnections), lingering};
 }
 
 Result<Interpreter> find_python(const Settings& settings) {

@@ -89,7 +89,8 @@ class Pool {
 
   // Waits in the queue for a free worker, first come first served.
   // `held` bytes count against queue_bytes while waiting. `client_fd` (or -1): the wait ends when the peer hangs up.
-  // Errors: kBusy (queue full by count or bytes), kUnavailable (draining, or every birth fails), kClient (peer gone).
+  // Errors: kBusy (queue full by count or bytes), kUnavailable (draining, every birth fails, no descriptor
+  // to wait with), kClient (peer gone).
   // `packages`: of the job (JobSpec); a worker whose last job was of the same kind is most likely prepared for it.
   Result<Lease> borrow(Bytes held, int client_fd, bool packages = false);
 

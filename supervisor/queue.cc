@@ -15,8 +15,10 @@
 namespace coderunner {
 
 Result<Ticket> Ticket::make(Bytes held, bool packages) {
-  const long bell = TRY(sys::retry("eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }));
-  return Ticket(UniqueFd(static_cast<int>(bell)), held, packages);
+  const auto bell = sys::retry("eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
+  // Nothing has been run: to ask again is right.
+  if (!bell) return fail(Fault::kUnavailable, "no request can wait for a worker: " + bell.error().message);
+  return Ticket(UniqueFd(static_cast<int>(*bell)), held, packages);
 }
 
 Result<bool> Ticket::wait(int client_fd) const {

@@ -59,10 +59,12 @@ RunRouteConfig describe_run_route(const Settings& settings, const Interpreter& p
           .drain_now = &drain_now};
 }
 
-HttpConfig describe_http(const Settings& settings, bool hosted, HeldBytes& held) {
+HttpConfig describe_http(const Settings& settings, const ConnectionLimits& limits, bool hosted, HeldBytes& held) {
   HttpConfig config{.host = settings.listen_host,
                     .port = settings.listen_port,
                     .body_bytes = settings.limits.body_bytes,
+                    .connections = limits.connections,
+                    .lingering = limits.lingering,
                     .held = &held};
   if (hosted) config.id_headers.emplace(config.id_headers.begin(), kInvocationIdHeader);
   return config;
@@ -144,7 +146,8 @@ Result<void> serve(const Settings& settings, std::span<char> title_area) {
   FunctionsHost functions_host(metered);
   const bool hosted = settings.starter != Starter::kOperator;
   HttpHandler& handler = hosted ? static_cast<HttpHandler&>(functions_host) : metered;
-  const auto server = TRY(HttpServer::bind(describe_http(settings, hosted, held), handler));
+  const ConnectionLimits limits = limit_connections(ground.descriptors, workers, settings.queue);
+  const auto server = TRY(HttpServer::bind(describe_http(settings, limits, hosted, held), handler));
   const Serving serving(*server);
 
   std::optional<int> signal = TRY(await_first_worker(pool, signals));

@@ -13,7 +13,9 @@
 #include "common/sys.h"
 #include "supervisor/artifact_writer.h"
 #include "supervisor/drop_user.h"
+#include "supervisor/http.h"
 #include "supervisor/keeper.h"
+#include "supervisor/launch.h"
 #include "supervisor/run_command.h"
 #include "tests/support/forked.h"
 #include "tests/support/worker_script.h"
@@ -36,6 +38,24 @@ class Place {
  private:
   std::string path_ = "/tmp/coderunner-launch-test-XXXXXX";
 };
+
+TEST_CASE("connections leave descriptors to workers and waiting requests") {
+  const auto plenty = limit_connections(1 << 20, 2, 256);
+  CHECK(plenty.connections == kMaxConnections);
+  CHECK(plenty.lingering == kMaxLingering);
+  for (const std::uint64_t descriptors : {64, 128, 1024, 4096, 5000}) {
+    for (const std::size_t workers : {1, 2, 64}) {
+      CAPTURE(descriptors);
+      CAPTURE(workers);
+      const auto [connections, lingering] = limit_connections(descriptors, workers, 256);
+      const std::uint64_t waiting = std::min<std::uint64_t>(256, connections);
+      if (connections > 4) CHECK(connections + lingering + HttpConfig::kGoing + waiting + 8 * workers < descriptors);
+      CHECK(connections >= 4);
+      CHECK(connections <= kMaxConnections);
+    }
+  }
+  CHECK(limit_connections(1024, 2, 256).connections == 570);
+}
 
 TEST_CASE("the keeper removes the service's directory when the service ends, and when it is killed") {
   for (const bool killed : {false, true}) {
