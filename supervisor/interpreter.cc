@@ -34,14 +34,21 @@ constexpr std::string_view kDefaultPackages = ".python_packages/lib/site-package
 constexpr const char* kBootstrap =
 #include "bootstrap.inc"
     ;
+// The same, compiled when this was built, as hexadecimal digits: the first 8 are the byte code's version (PEP 552).
+constexpr std::string_view kCompiledBootstrap =
+#include "bootstrap_code.inc"
+    ;
+constexpr std::size_t kMagicDigits = 8;
 
 // Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by way
-// of the modules in C alone; and its end spares itself taking everything apart again. Together half of what it takes.
-// Its argument, bootstrap.py, it compiles, so that no interpreter of the service has to at its start: into a file that is
-// not compared with its source (PEP 552).
+// of the modules in C alone; the system's own interpreter has them in /usr, which is shown whole, and is spared that. And
+// the end spares it taking everything apart again. Together half of what it takes.
+// Its first argument, bootstrap.py, it compiles, so that no interpreter of the service has to at its start: into a file
+// that is not compared with its source. Unless it runs the byte code that the second one names: that is here already.
 constexpr const char* kProbe = R"(
 import marshal, os, sys
-for name in ("_ssl", "_sqlite3", "_ctypes", "_hashlib", "_lzma", "_bz2", "zlib", "_uuid"):
+linked = ("_ssl", "_sqlite3", "_ctypes", "_hashlib", "_lzma", "_bz2", "zlib", "_uuid")
+for name in linked if sys.base_prefix != "/usr" else ():
     try:
         __import__(name)
     except Exception:
@@ -53,9 +60,11 @@ rows += [("search_path", p) for p in sys.path]
 with open("/proc/self/maps", "rb") as maps:
     files = {line.rstrip(b"\n").split(None, 5)[5] for line in maps if line.count(b"/")}
 rows += [("library", f) for f in sorted(files) if b".so" in f]
-code = marshal.dumps(compile(sys.argv[1], "sitecustomize.py", "exec"))
-unchecked = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
-rows += [("bootstrap_name", "sitecustomize.%s.pyc" % sys.implementation.cache_tag), ("bootstrap_code", (unchecked + code).hex())]
+rows += [("bootstrap_name", "sitecustomize.%s.pyc" % sys.implementation.cache_tag)]
+magic = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER
+if magic.hex() != sys.argv[2]:
+    code = marshal.dumps(compile(sys.argv[1], "sitecustomize.py", "exec"))
+    rows += [("bootstrap_code", (magic + (1).to_bytes(4, "little") + bytes(8) + code).hex())]
 standard = getattr(sys, "stdlib_module_names", None)
 if standard is None:  # before 3.10
     folder = os.path.dirname(os.__file__)
@@ -146,8 +155,9 @@ Result<Child> spawn_probe(const std::string& python, int output) {
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 
   // -I: neither the working directory nor the user's own packages (they are not shown to scripts either).
-  std::array<std::string, 5> arguments = {python, "-I", "-c", kProbe, kBootstrap};
-  std::array<char*, 6> argv{};
+  std::array<std::string, 6> arguments = {python, "-I", "-c", kProbe, kBootstrap,
+                                          std::string(kCompiledBootstrap.substr(0, kMagicDigits))};
+  std::array<char*, 7> argv{};
   std::ranges::transform(arguments, argv.begin(), [](std::string& argument) { return argument.data(); });
   std::array<std::string, 3> variables = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
                                           "PYTHONDONTWRITEBYTECODE=1"};
@@ -210,6 +220,7 @@ Result<InterpreterFacts> parse_answer(std::string_view answer) {
   if (facts.version.empty() || !facts.executable.starts_with('/')) {
     return fail(Fault::kInternal, "it does not say its version and path: no Python?");
   }
+  if (facts.bootstrap_code.empty()) facts.bootstrap_code = decode_hex(kCompiledBootstrap);
   std::ranges::sort(facts.standard_modules);
   return facts;
 }

@@ -138,10 +138,11 @@ void Pool::State::refuse_all(const Error& error) {
   while (!queue.empty()) queue.pop().answer(std::unexpected(error));
 }
 
-// After a failure one birth at a time: what is wrong with one worker is wrong with all of them.
+// One at a time until a worker has been ready, so that the first job has the processors to itself, and after a failure:
+// what is wrong with one worker is wrong with all of them.
 bool Pool::State::may_bear() const {
   if (draining || stopping) return false;
-  if (back_off.failures() == 0) return true;
+  if (back_off.failures() == 0) return ready_serial > 0 || count(SlotState::kStarting) == 0;
   return Clock::now() >= back_off.allowed() && count(SlotState::kStarting) == 0;
 }
 

@@ -175,6 +175,15 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
   return layers;
 }
 
+// Who moves into a cgroup after a while in which nobody has waits for a grace period of RCU, some 10 ms (kernel/rcu/sync.c,
+// by way of cgroup_threadgroup_rwsem). A child of no other use waits while the jail is built, so that the first init need
+// not. Where it fails init will, and says why.
+Result<Child> begin_entering(const JobCgroup& cgroup) {
+  Child child = TRY(fork_init());
+  if (!child.running()) ::_exit(cgroup.enter() ? 0 : 1);
+  return child;
+}
+
 }  // namespace
 
 JailPlan template_plan(const Jail& jail, std::string_view folder) {
@@ -194,6 +203,13 @@ Result<void> reclaim_bootstrap(const Jail& jail) {
 Result<Jail> build_jail(WorkerSetup setup) {
   const auto links = find_links(setup.read_only_paths);
   Jail jail;
+  std::optional<Child> first_in;
+  // The cgroup's files are opened while their paths can still be seen.
+  if (!setup.cgroup_dirs.empty()) {
+    jail.cgroup = TRY(JobCgroup::open(setup.cgroup_dirs));
+    TRY(jail.cgroup->set_limits({setup.limits.memory_bytes, setup.limits.processes + kInitTasks}));
+    first_in = TRY(begin_entering(*jail.cgroup));
+  }
   std::string why_reduced = "switched off by --sandbox=reduced";
   jail.plan = make_plan(setup, SandboxLevel::kFull, {}, links);
   if (setup.sandbox != SandboxMode::kReduced) {
@@ -205,11 +221,6 @@ Result<Jail> build_jail(WorkerSetup setup) {
   // What loses its parent comes here: at the reduced level all of a job's processes, at the full one a runner whose
   // template has died.
   TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1); }));
-  // The cgroup's files are opened while their paths can still be seen.
-  if (!setup.cgroup_dirs.empty()) {
-    jail.cgroup = TRY(JobCgroup::open(setup.cgroup_dirs));
-    TRY(jail.cgroup->set_limits({setup.limits.memory_bytes, setup.limits.processes + kInitTasks}));
-  }
   if (why_reduced.empty()) {
     TRY(confine(jail.plan, setup.temp_dir));
   } else {
@@ -227,6 +238,7 @@ Result<Jail> build_jail(WorkerSetup setup) {
                               named ? Refusal::kByListener : Refusal::kByFilter);
   jail.layers = describe_layers(jail, why_reduced, named);
   TRY(harden_worker());
+  if (first_in) TRY(first_in->wait(Deadline::never()));
   return jail;
 }
 

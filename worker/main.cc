@@ -188,6 +188,7 @@ Result<void> serve(Channel& channel) {
     if (!sandbox) return give_up(sandbox.error());
     const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0, templates.wanted()};
     TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+    templates.begin();  // no sooner: it would take its time from the first sandbox, and so from the first job
     const auto served = serve_one(channel, *jail, *sandbox, templates);
     last_folder = sandbox->folder();
     TRY(clear_away(*sandbox, templates));

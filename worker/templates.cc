@@ -8,10 +8,9 @@
 namespace coderunner {
 
 Templates::Templates(const Jail& jail)
-    : standard_(jail, TemplateKind::kStandard), packages_(jail, TemplateKind::kPackages),
-      second_due_(!jail.setup.preload_packages.empty()), expected_(second_due_ ? TemplateKind::kPackages : TemplateKind::kStandard) {
-  if (jail.setup.runner == RunnerMode::kWarm && jail.can_be_warm()) standard_.want();
-}
+    : wanted_(jail.setup.runner == RunnerMode::kWarm && jail.can_be_warm()), standard_(jail, TemplateKind::kStandard),
+      packages_(jail, TemplateKind::kPackages),
+      second_due_(!jail.setup.preload_packages.empty()), expected_(second_due_ ? TemplateKind::kPackages : TemplateKind::kStandard) {}
 
 WarmUp* Templates::best(TemplateKind kind) {
   const bool standard = standard_.ready() != nullptr;

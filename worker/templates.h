@@ -15,11 +15,14 @@ namespace coderunner {
 
 class Templates {
  public:
-  // Starts the first one where the setup asks for warm runners and they can be had; the other one when that is ready.
   explicit Templates(const Jail& jail);
 
-  // Whether there are any, or will be.
-  [[nodiscard]] bool wanted() const { return standard_.wanted(); }
+  // Whether there are any, or will be: the setup asks for warm runners, and they can be had.
+  [[nodiscard]] bool wanted() const { return wanted_; }
+  // Starts the first one, unless that has been done; the other one is started when it is ready.
+  void begin() {
+    if (wanted_) standard_.want();
+  }
 
   // What the next job will most likely want is what the last one wanted.
   void expect(bool packages) { expected_ = packages ? TemplateKind::kPackages : TemplateKind::kStandard; }
@@ -38,6 +41,7 @@ class Templates {
  private:
   WarmUp* best(TemplateKind kind);
 
+  bool wanted_;
   WarmUp standard_, packages_;
   bool second_due_;  // there is to be one with packages, and it has not been started yet
   TemplateKind expected_;

@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "support"))
 
+import cold  # noqa: E402
 import report  # noqa: E402
 import strain  # noqa: E402
 from rounds import measure  # noqa: E402
@@ -27,6 +28,7 @@ def arguments(words):
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be repeated")
     parser.add_argument("--strain", action="store_true",
                         help="instead: live output, cancelling, deadlines, and answers among many connections")
+    parser.add_argument("--cold", action="store_true", help="instead: from the service's start to the first answer")
     parser.add_argument("--layers", action="store_true", help="with each layer of the sandbox off in turn, also when --quick")
     parser.add_argument("--clients", type=int, action="append", help="only with as many clients; may be repeated")
     parser.add_argument("--rounds", type=int, help="how often the variants take turns (3; quick: 2)")
@@ -102,6 +104,8 @@ def main(words):
     chosen = arguments(words)
     if chosen.strain:
         return strain.main(chosen)
+    if chosen.cold:
+        return cold.main(chosen)
     result = bench(chosen)
     chosen.out.mkdir(parents=True, exist_ok=True)
     pathlib.Path(chosen.out, "results.json").write_text(json.dumps(result, indent=1) + "\n")

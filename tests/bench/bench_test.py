@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import bench
+import cold
 import strain
 from variants import LAYERS, MAIN
 
@@ -39,6 +40,13 @@ class Bench(unittest.TestCase):
             with self.subTest(what):
                 self.assertGreaterEqual(len(times), 1)
                 self.assertGreater(min(times), 0)
+
+    def test_cold_starts_are_measured(self):
+        rows = list(cold.measure(bench.arguments([]).build, 2, times=1))
+        self.assertEqual([name for name, _, _ in rows], [variant.name for variant in cold.COLD])
+        for name, starts, bare in rows:
+            with self.subTest(name):
+                self.assertGreater(min(starts + bare), 0)
 
     def test_a_job_that_fails_ends_it(self):
         from rounds import Loader

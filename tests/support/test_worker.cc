@@ -191,6 +191,7 @@ class Worker {
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::setsid();
+      ::close_range(3, ~0U, 0);  // as a real one: nobody but the worker has the channel
       for (;;) ::pause();
     }
     write(path, std::to_string(pid));

@@ -66,6 +66,18 @@ TEST_CASE("every worker asked for becomes ready, and the pool's end leaves no pr
   CHECK(count_descriptors() == descriptors);
 }
 
+TEST_CASE("until a worker has been ready no other one is born") {
+  const WorkerScript script("once @/first\nhang\notherwise\n" + kServes);
+  Pool pool(script.config(3));
+  REQUIRE(eventually([&] { return std::filesystem::exists(script.path("first")); }));
+  CHECK(pool.health().births == 1);
+  const auto born = list_children().value();
+  REQUIRE(born.size() == 1);
+  ::kill(born.front(), SIGKILL);
+  REQUIRE(settles(pool, 3));
+  CHECK(pool.health().births == 4);
+}
+
 TEST_CASE("the worker that became ready last is lent first") {
   const WorkerScript script(kServes);
   Pool pool(script.config(3));
