@@ -17,7 +17,7 @@ full = bait["level"] == "full"
 SIZE_TO_FILL = 16 * 1024 * 1024  # a scratch space above it is measured instead of filled
 MOST_THREADS = 512
 MOST_DESCRIPTORS = 4096
-MOST_OTHERS = 4096  # processes of the same user that RLIMIT_NPROC may make room for besides the job's
+MOST_OTHERS = 16384  # processes of the same user that RLIMIT_NPROC may make room for besides the job's
 
 
 class Skipped(Exception):
@@ -316,7 +316,7 @@ def fork_past_limit():
         except OSError as error:
             os._exit(error.errno)
         os._exit(0)
-    refused = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    refused = os.WEXITSTATUS(os.waitpid(child, 0)[1])  # 0 by a signal, too
     if refused == errno.EAGAIN:
         refuse("EAGAIN at a limit of 0; the limit is %d for all of this user's" % hard)
     return "a limit of 0 is not kept to: %d" % refused
