@@ -32,7 +32,7 @@ struct ProcessInfo {
   std::uint64_t child_ticks = 0; // the part of it that is the children's
   std::uint64_t start_time = 0;  // clock ticks since boot: tells a pid from its next holder
   bool mapped = false;           // it has its memory still; the last to go is what it was told at exit(2)
-  bool killed = false;           // SIGKILL has been sent, and may not have arrived yet
+  bool killed = false;           // SIGKILL has been sent and has not arrived yet; soon after that it is `exiting`
   int wait_status = 0;           // as wait(2) will give it; 0 before the end, and where this process may not look
 
   // Nothing of it runs any more. A leader may be a zombie while its threads live (pthread_exit in main).
