@@ -81,8 +81,8 @@ Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::sp
 }
 
 ConnectionLimits limit_connections(std::uint64_t descriptors, std::size_t workers, std::uint64_t queue) {
-  // Its own: 14 for good, and what a look into /proc or an accepted connection takes for a moment. A worker has two, and
-  // six while it is born; no more than one is born at a time for each.
+  // Its own: 14 for good, and what a look into /proc or an accepted connection takes for a moment. A worker has two,
+  // and six while it is born; no more than one is born at a time for each.
   constexpr std::uint64_t kOwn = 24 + HttpConfig::kGoing, kWorker = 8;
   const std::uint64_t taken = kOwn + kWorker * workers;
   const std::uint64_t left = descriptors > taken ? descriptors - taken : 0;

@@ -37,8 +37,8 @@ Result<Interpreter> find_python(const Settings& settings);
 // The pool refers to `ground`, which outlives it.
 PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& ground, const Interpreter& python);
 
-// How many connections leave the workers, their rebirths and the waiting requests the descriptors that they need, so that
-// no crowd of clients costs a job an error; at least 4, at most as in HttpConfig.
+// How many connections leave the workers, their rebirths and the waiting requests the descriptors that they need, so
+// that no crowd of clients costs a job an error; at least 4, at most as in HttpConfig.
 struct ConnectionLimits {
   std::size_t connections, lingering;
 };

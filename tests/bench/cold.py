@@ -50,9 +50,9 @@ def start_once(service):
     words = [service.binary, "serve", f"--listen=127.0.0.1:{port}", f"--workers={service.workers}",
              *service.variant.arguments]
     began = time.monotonic()
-    process = subprocess.Popen(words, env=service.environment(), cwd="/", stdin=subprocess.DEVNULL, user=user, group=user,
-                               extra_groups=None if user is None else [], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=service.environment(), cwd="/", user=user, group=user,
+                               extra_groups=None if user is None else [], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         first_answer(port)
         return time.monotonic() - began
@@ -83,6 +83,6 @@ def main(chosen):
     lines = [["cold start", "times", "p50 ms", "p90 ms", "bare p50 ms", "p50 / bare"]]
     for name, cold, bare in measure(chosen.build, chosen.workers, 10 if chosen.quick else 40):
         ratio = percentile(cold, 0.5) / percentile(bare, 0.5)
-        lines.append([name, str(len(cold)), f"{1000 * percentile(cold, 0.5):.0f}", f"{1000 * percentile(cold, 0.9):.0f}",
-                      f"{1000 * percentile(bare, 0.5):.0f}", f"{ratio:.2f}"])
+        times = [percentile(cold, 0.5), percentile(cold, 0.9), percentile(bare, 0.5)]
+        lines.append([name, str(len(cold)), *(f"{1000 * seconds:.0f}" for seconds in times), f"{ratio:.2f}"])
     print(aligned(lines))
