@@ -310,16 +310,19 @@ def fork_past_limit():
         return "RLIMIT_NPROC can be raised"
     child = os.fork()
     if child == 0:
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
         try:
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
             os.fork()
         except OSError as error:
             os._exit(error.errno)
-        os._exit(0)
-    refused = os.WEXITSTATUS(os.waitpid(child, 0)[1])  # 0 by a signal, too
-    if refused == errno.EAGAIN:
+        finally:
+            os._exit(0)
+    ended = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(ended):
+        raise Skipped("the process that tried it was ended by signal %d" % os.WTERMSIG(ended))
+    if os.WEXITSTATUS(ended) == errno.EAGAIN:
         refuse("EAGAIN at a limit of 0; the limit is %d for all of this user's" % hard)
-    return "a limit of 0 is not kept to: %d" % refused
+    return "a limit of 0 is not kept to: exit status %d" % os.WEXITSTATUS(ended)
 
 
 if bait["pids_cgroup"]:

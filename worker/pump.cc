@@ -105,8 +105,10 @@ Result<std::string> Pump::ask_for_stack() {
     if (!count || *count == 0) break;
     stack.append(buffer_, 0, *count);
   }
-  // Records of a script that has just ended are no stack; what else it may have written there it says to itself.
+  // The record of a script that has just ended is no stack; its first word stands before the first NUL. What is too long
+  // is cut behind a whole line, too. What else the script may have written there it says to itself.
   stack.resize(std::min({stack.size(), stack.find('\0'), kMaxPayload}));
+  stack.resize(stack.rfind('\n') + 1);  // no line at all: npos + 1 is 0
   return stack;
 }
 

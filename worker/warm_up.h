@@ -18,7 +18,6 @@ class WarmUp {
 
   // From now on it keeps one. Starts the first.
   void want();
-  [[nodiscard]] bool wanted() const { return wanted_; }
   [[nodiscard]] TemplateKind kind() const { return kind_; }
 
   // The template when it is ready now, else null. Starts another one when that is due.

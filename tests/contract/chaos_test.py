@@ -168,8 +168,7 @@ class Limited(Service):
 
     def allow(self, descriptors):
         """From now on, and for what is open nothing changes (setrlimit(2)); only its own user may say so."""
-        become = super().command()[:-1] if os.geteuid() == 0 else []
-        become = become[:become.index("--") + 1] if "--" in become else []
+        *become, _ = super().command()
         subprocess.run([*become, "/usr/bin/prlimit", f"--pid={self.process.pid}", f"--nofile={descriptors}:"],
                        check=True, timeout=60)
 

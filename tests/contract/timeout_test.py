@@ -81,6 +81,28 @@ class TimedOut(ServiceTest):
         self.assertEqual((result["stdout"], result["artifacts"]), ("out\n", {"a": "kept"}))
         self.assertRegex(result["stderr"], r"(?s)\Aerr\nCurrent thread .*line 4 in <module>\n" + re.escape(NOTE) + r"\Z")
 
+    def test_a_script_that_ends_when_it_is_asked_for_its_stack_adds_no_word_of_ours(self):
+        # The request interrupts sleep(3).
+        for end in ("", "1 / 0\n"):
+            with self.subTest(end):
+                result = self.time_out("import ctypes\nctypes.PyDLL(None).sleep(600)\n" + end)
+                self.assertIn("line 2 in <module>\n", result["stderr"])
+                self.assertNotRegex(result["stderr"], r"(?m)^(exception|ended)$")
+
+    def test_the_stack_of_many_threads_ends_with_a_whole_line(self):
+        result = self.time_out("""
+            import threading, time
+            def deepest(left):
+                if left: deepest(left - 1)
+                time.sleep(600)
+            for _ in range(60): threading.Thread(target=deepest, args=(98,)).start()
+            time.sleep(600)
+            """)
+        stack, note = result["stderr"][:-len(NOTE)], result["stderr"][-len(NOTE):]
+        self.assertEqual(note, NOTE)
+        self.assertGreater(len(stack), 32768)
+        self.assertRegex(stack, r"\n  File [^\n]*\n\Z")
+
     def test_more_errors_than_are_kept_do_not_hide_the_stack(self):
         result = self.time_out("import sys\nsys.stderr.write('x' * 100000)\nwhile True: pass\n", detail=True)
         self.assertEqual(result["stderr"][:CAP], "x" * CAP)

@@ -339,8 +339,8 @@ TEST_CASE("a stat line tells of a kill that is under way, and of an end before i
 
 TEST_CASE("a process that has been sent SIGKILL is seen to be killed before it has got that far") {
   const auto told = test::in_child([]() -> std::string {
-    // On one processor with this one and after it, so that it does not run between the kill and the look: between taking
-    // the signal and starting to exit (kernel/signal.c, get_signal) there is a moment of which /proc tells nothing.
+    // On one processor with this one and after it, so that it does not run between the kill and the look: between
+    // taking the signal and starting to exit (kernel/signal.c, get_signal) there is a moment of which stat tells nothing.
     cpu_set_t here;
     CPU_ZERO(&here);
     CPU_SET(::sched_getcpu(), &here);
