@@ -39,6 +39,9 @@ inline constexpr Bytes kMaxEnvBytes = 32 * kKiB;
 inline constexpr std::size_t kMaxPathBytes = 1024;  // one path in `files`; a name in `context` is at most 255 (NAME_MAX)
 inline constexpr std::size_t kMaxNameBytes = 255;
 
+// What a run that timed out adds to stderr at most: the stacks of its threads.
+inline constexpr Bytes kStackBytes = kMiB;
+
 // Of the HTTP server; no client of the contract comes near them.
 inline constexpr std::size_t kMaxRequestLineBytes = 8 * kKiB;  // 414 above (RFC 9112 section 3 asks for 8000 at least)
 inline constexpr std::size_t kMaxHeadBytes = 32 * kKiB;        // request line and header fields; 431 above

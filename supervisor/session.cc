@@ -20,7 +20,6 @@ namespace {
 constexpr Millis kFeedLimit{20'000};       // for a worker to take a whole request
 constexpr Millis kDrainLook{100};          // how late drain_now is seen at most
 constexpr std::size_t kFeedAhead = 4;      // frames
-constexpr Bytes kTruncationSlack = 64 * kKiB;  // stderr may carry the stack of a timeout beyond its limit
 
 std::unexpected<Error> broken(std::string message) { return fail(Fault::kWorkerLost, std::move(message)); }
 
@@ -99,7 +98,7 @@ class Listener {
         if (sink_ != nullptr) sink_->on_stdout(frame.payload);
         return std::nullopt;
       case FrameType::kStderr:
-        TRY(on_output(frame, stderr_bytes_, limits_.stderr_bytes + kTruncationSlack));
+        TRY(on_output(frame, stderr_bytes_, limits_.stderr_bytes + kStackBytes));
         if (sink_ != nullptr) sink_->on_stderr(frame.payload);
         return std::nullopt;
       case FrameType::kArtifact:

@@ -14,7 +14,7 @@
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
 #   "ended", peak memory in bytes                        warm runners, when all that can be observed has happened
-#   the stacks of all threads, as faulthandler writes them   on STACK_SIGNAL
+#   the stack of a thread, as faulthandler writes it     on STACK_SIGNAL to that thread; nothing where it runs no Python
 
 # One of the two that the C library keeps to itself: it lets nobody block, ignore or handle it (nptl(7)), and uses it
 # only in pthread_cancel(3), which Python never calls. runner.h has the same number.
@@ -109,20 +109,23 @@ def park():
 
 
 def show_stacks_on_signal(report):
-    """At the deadline the worker asks for the stacks of all threads. faulthandler's handler needs no lock and no Python
-    code, so it answers from within any C code; but the C library installs none for STACK_SIGNAL. So it is registered
-    for the last signal, and the kernel is given it for STACK_SIGNAL: by way of a few instructions that tell it the
-    number it knows. Returns what has to be held on to."""
+    """At the deadline the worker asks each thread for its stack. faulthandler's handler needs no lock and no Python code,
+    so it answers from within any C code; but the C library installs none for STACK_SIGNAL. So it is registered for the
+    last signal, and the kernel is given a handler for STACK_SIGNAL that calls it with the number it knows and then ends
+    the record. Thread by thread, since all_threads=True stops at a hundred and leaves out those started first, the main
+    thread among them. Returns what has to be held on to."""
     import _ctypes
     import faulthandler
     import mmap
     import os
     import sys
 
-    registered, at = 64, 256  # `at`: the place of a struct sigaction in the page, its handler first (rt_sigaction(2))
-    machines = {  # the system call, and: put `registered` into the first argument, jump to the address given
-        "x86_64": (13, b"\xbf\x40\x00\x00\x00\x48\xb8%b\xff\xe0"),
-        "aarch64": (134, b"\x00\x08\x80\x52\x50\x00\x00\x58\x00\x02\x1f\xd6%b"),
+    # Places in the page, behind the code: what it needs, and a struct sigaction, its handler first (rt_sigaction(2)).
+    registered, needs, at = 64, 192, 256
+    machines = {  # the system call, and the code: handler(64); write(report, "", 1)
+        "x86_64": (13, "4883ec08 bf40000000 ff15b1000000 8b3db3000000 488d35b0000000 ba01000000 89d0 0f05 4883c408 c3"),
+        "aarch64": (134, "fd7bbfa9 00088052 d0050058 00023fd6 c0050018 c1050010 22008052 08088052 010000d4 fd7bc1a8"
+                         "c0035fd6"),
     }
 
     class Byte(_ctypes._SimpleCData):
@@ -144,10 +147,12 @@ def show_stacks_on_signal(report):
     syscall = _ctypes.dlsym(libc, "syscall")
     action = _ctypes.byref(view, at)
 
-    faulthandler.register(registered, file=report, all_threads=True, chain=False)
+    faulthandler.register(registered, file=report, all_threads=False, chain=False)
     _ctypes.call_function(syscall, (number, registered, None, action, 8))
-    page[:len(code) + 6] = code % page[at:at + 8]
-    page[at:at + 8] = _ctypes.addressof(view).to_bytes(8, "little")
+    code = bytes.fromhex(code)
+    page[:len(code)] = code
+    page[needs:needs + 12] = page[at:at + 8] + report.to_bytes(4, sys.byteorder)  # and zeros: the NUL that it writes
+    page[at:at + 8] = _ctypes.addressof(view).to_bytes(8, sys.byteorder)
     _ctypes.call_function(syscall, (number, STACK_SIGNAL, action, None, 8))
     page[at:at + 32] = bytes(32)
     _ctypes.call_function(syscall, (number, registered, action, None, 8))

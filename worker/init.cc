@@ -30,14 +30,6 @@ void tell(int status, InitStatus::Kind kind, int wait_status, const rusage& usag
   (void)sys::write_all(status, bytes);  // a worker that is gone needs no news
 }
 
-volatile sig_atomic_t runner_pid = 0;
-
-void pass_on_stack_request(int) {
-  if (runner_pid <= 0) return;
-  ::kill(runner_pid, kStackSignal);
-  ::kill(runner_pid, SIGCONT);  // one that has been stopped looks at no signal
-}
-
 [[noreturn]] void give_up(int status, const Error& error) {
   tell(status, InitStatus::Kind::kFailed, 0, {}, error.message);
   ::_exit(1);
@@ -118,8 +110,6 @@ void run_init(const InitKit& kit) {
   const auto runner = static_cast<pid_t>(*forked);
   if (runner == 0) give_up(kit.status, become_runner(kit.runner));
 
-  runner_pid = runner;
-  ::signal(kShowStackSignal, pass_on_stack_request);
   close_all_but(kit.status, kit.life);
   set_process_title("init");
   if (auto dropped = drop_privileges(); !dropped) give_up(kit.status, dropped.error());
@@ -129,7 +119,6 @@ void run_init(const InitKit& kit) {
     const auto reaped = sys::retry("wait4", [&] { return ::wait4(-1, &wait_status, 0, &usage); });
     if (!reaped) break;  // ECHILD: nobody is left who could become a child of this one
     if (*reaped != runner) continue;
-    runner_pid = 0;
     tell(kit.status, InitStatus::Kind::kEnded, wait_status, usage);
   }
   for (;;) ::pause();  // the worker ends this process when it has seen the status

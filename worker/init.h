@@ -5,7 +5,6 @@
 // It answers to nobody inside: signals from its namespace are ignored by the kernel (pid_namespaces(7)).
 #pragma once
 
-#include <signal.h>
 #include <sys/resource.h>
 
 #include <cstdint>
@@ -35,9 +34,6 @@ struct InitStatus {
 };
 
 InitStatus make_status(InitStatus::Kind kind, int wait_status, const rusage& usage);
-
-// Sent to init, it has a fresh runner show its stacks: init is the one who knows its pid.
-inline constexpr int kShowStackSignal = SIGUSR1;
 
 [[noreturn]] void run_init(const InitKit& kit);
 

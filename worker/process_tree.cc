@@ -128,6 +128,18 @@ class TreeKiller {
 
 }  // namespace
 
+bool parse_kill_sent(std::string_view status) {
+  constexpr std::uint64_t kKill = std::uint64_t{1} << (SIGKILL - 1);
+  for (const std::string_view name : {"\nSigPnd:\t", "\nShdPnd:\t"}) {
+    const std::size_t at = status.find(name);
+    if (at == status.npos) continue;
+    std::uint64_t pending = 0;
+    std::from_chars(status.data() + at + name.size(), status.data() + status.size(), pending, 16);
+    if ((pending & kKill) != 0) return true;
+  }
+  return false;
+}
+
 std::optional<ProcessInfo> parse_stat(std::string_view text) {
   // pid (comm) state ppid …: comm is whatever the process calls itself, so it ends at the last ')'.
   const std::size_t name = text.find(" (");
@@ -160,12 +172,6 @@ std::optional<ProcessInfo> parse_stat(std::string_view text) {
     if (field == 20) good = parse_number(value, info.threads);
     if (field == 22) good = parse_number(value, info.start_time);
     if (field == 23) info.mapped = value != "0";
-    if (field == 31) {
-      constexpr std::uint64_t kKill = std::uint64_t{1} << (SIGKILL - 1);
-      std::uint64_t pending = 0;
-      good = parse_number(value, pending);
-      info.killed = (pending & kKill) != 0;
-    }
     if (field == 52) good = parse_number(value, info.wait_status);
     if (!good) return std::nullopt;
     text.remove_prefix(std::min(space + 1, text.size()));
@@ -206,6 +212,17 @@ std::optional<ProcessInfo> ProcDir::look_up(pid_t pid) const {
   std::array<char, 1024> buffer;
   const auto text = read(pid, "stat", buffer);
   return text ? parse_stat(*text) : std::nullopt;
+}
+
+// A kill waits among the signals of the whole process to its end (kernel/signal.c: get_signal() takes only the thread's
+// own away), and so it shows while the process is on its way to do_exit(), where its flags tell nothing yet. One that came
+// from cgroup.kill is the thread's alone, and has that gap.
+bool ProcDir::lives(pid_t pid) const {
+  std::array<char, 4096> buffer;
+  const auto status = read(pid, "status", buffer);
+  if (!status || parse_kill_sent(*status)) return false;
+  const auto process = look_up(pid);
+  return process && !process->exiting && !process->ended();
 }
 
 std::vector<pid_t> ProcDir::threads(pid_t pid) const {

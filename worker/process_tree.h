@@ -32,12 +32,14 @@ struct ProcessInfo {
   std::uint64_t child_ticks = 0; // the part of it that is the children's
   std::uint64_t start_time = 0;  // clock ticks since boot: tells a pid from its next holder
   bool mapped = false;           // it has its memory still; the last to go is what it was told at exit(2)
-  bool killed = false;           // SIGKILL has been sent and has not arrived yet; soon after that it is `exiting`
   int wait_status = 0;           // as wait(2) will give it; 0 before the end, and where this process may not look
 
   // Nothing of it runs any more. A leader may be a zombie while its threads live (pthread_exit in main).
   [[nodiscard]] bool ended() const { return (state == 'Z' || state == 'X') && threads <= 1; }
 };
+
+// Of /proc/PID/status: whether SIGKILL is among the signals that wait to be taken, by this thread or by any.
+bool parse_kill_sent(std::string_view status);
 
 // /proc/PID/stat; nullopt when the text is not one.
 std::optional<ProcessInfo> parse_stat(std::string_view text);
@@ -51,7 +53,9 @@ class ProcDir {
   std::optional<std::string_view> read(pid_t pid, std::string_view name, std::span<char> into) const;
   // `pid` may also be a thread's: /proc answers for it without listing it (proc(5)).
   std::optional<ProcessInfo> look_up(pid_t pid) const;
-  std::vector<pid_t> threads(pid_t pid) const;  // none when the process is gone
+  std::vector<pid_t> threads(pid_t pid) const;  // its first one first; none when the process is gone
+  // Whether it can go on running: it has neither ended, nor begun to, nor been sent SIGKILL.
+  bool lives(pid_t pid) const;
 
  private:
   explicit ProcDir(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -17,6 +17,9 @@
 namespace coderunner {
 namespace {
 
+constexpr std::string_view kStackHead = "Stack (most recent call first):\n";  // faulthandler's own
+constexpr Bytes kOneStack = 2 * kMaxPayload;  // faulthandler writes a hundred frames at most
+
 // On its way out is enough: a killed init ends only after everybody in its namespace has been reaped.
 bool init_ended(const Sandbox& sandbox) {
   const auto proc = ProcDir::open();
@@ -92,28 +95,49 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
   }
 }
 
-// faulthandler ends its text with nothing that could be waited for: a pause in it is taken for the end.
-Result<std::string> Pump::ask_for_stack() {
-  constexpr Millis kPause{20};
-  sandbox_.ask_for_stack();
+// One thread after the other: faulthandler gives way to itself, so two that write at once would be one. A thread that
+// does not answer costs its share of the time.
+Result<std::string> Pump::ask_for_stacks() {
+  constexpr Millis kShare{50};
   const Deadline limit = Deadline::in(kStackLimit);
-  std::string stack;
-  for (Deadline pause = limit; stack.size() < kMaxPayload; pause = Deadline::in(kPause).earlier(limit)) {
-    pollfd entry{sandbox_.report_read.get(), POLLIN, 0};
-    if (TRY(sys::poll({&entry, 1}, pause)) == 0) break;
-    const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
-    if (!count || *count == 0) break;
-    stack.append(buffer_, 0, *count);
+  const std::vector<pid_t> threads = sandbox_.threads();
+  std::string stacks;
+  for (std::size_t asked = 0; asked < threads.size(); ++asked) {
+    if (limit.passed() || stacks.size() + 2 * kOneStack > kStackBytes)
+      return stacks + fmt::format("\n[{} more threads]\n", threads.size() - asked);
+    sandbox_.ask_for_stack(threads[asked]);
+    const Deadline share = threads.size() == 1 ? limit : Deadline::in(kShare).earlier(limit);
+    const std::string stack = TRY(hear_stack(share));
+    if (!stack.empty() && !stacks.empty()) stacks += '\n';
+    stacks += stack;
   }
-  // The record of a script that has just ended is no stack; its first word stands before the first NUL. What is too long
-  // is cut behind a whole line, too. What else the script may have written there it says to itself.
-  stack.resize(std::min({stack.size(), stack.find('\0'), kMaxPayload}));
-  stack.resize(stack.rfind('\n') + 1);  // no line at all: npos + 1 is 0
-  return stack;
+  return stacks;
 }
 
-Result<void> Pump::send_stack(std::string_view stack) {
-  return stack.empty() ? Result<void>() : channel_.send(FrameType::kStderr, stack, Deadline::never());
+// A stack is known by how it begins, and ends with a NUL. Any other record is passed over: that of a script which ends
+// at this moment, of which the last line may be a part, too. What else the script may write there it says to itself.
+Result<std::string> Pump::hear_stack(Deadline limit) {
+  std::string heard;
+  while (heard.size() < kOneStack - kMaxPayload) {
+    pollfd entry{sandbox_.report_read.get(), POLLIN, 0};
+    if (TRY(sys::poll({&entry, 1}, limit)) == 0) break;
+    const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
+    if (!count || *count == 0) break;
+    heard.append(buffer_, 0, *count);
+    for (std::size_t end = 0; !heard.starts_with(kStackHead) && (end = heard.find('\0')) != heard.npos;) {
+      if (end == 0) return std::string();  // no Python in this thread
+      heard.erase(0, end + 1);
+    }
+    if (heard.ends_with('\0')) break;
+  }
+  if (!heard.starts_with(kStackHead)) return std::string();
+  heard.resize(std::min(heard.size(), heard.find('\0')));
+  heard.resize(heard.rfind('\n') + 1);
+  return heard;
+}
+
+Result<void> Pump::send_stacks(std::string_view stacks) {
+  return channel_.send_pieces(FrameType::kStderr, stacks, Deadline::never());
 }
 
 Result<void> Pump::drain_what_is_there() {

@@ -52,17 +52,18 @@ class Pump {
 
   // Until the run is over. An Error means that the supervisor has gone or broken the protocol.
   Result<RunOutcome> run(Deadline deadline, const Watch& watch);
-  // After the deadline, before the end: where the script is, as text. Takes kStackLimit at most. Empty when the script has
-  // become another program, say.
-  Result<std::string> ask_for_stack();
+  // After the deadline, before the end: where each thread of the script is, the first one first, a blank line between
+  // two. Takes kStackLimit at most; says how many threads have not been asked by then. Empty when the script has become
+  // another program, say.
+  Result<std::string> ask_for_stacks();
   static constexpr Millis kStackLimit{200};
   // When every process of the job is dead: the rest of its output.
   Result<void> drain();
   // The same where nobody can write any more, but the pipes have not been closed yet.
   Result<void> drain_what_is_there();
 
-  // The stack, when all of the script's own output is sent; however much that was.
-  Result<void> send_stack(std::string_view stack);
+  // The stacks, when all of the script's own output is sent; however much that was.
+  Result<void> send_stacks(std::string_view stacks);
 
   // What came through the report pipe; complete after drain().
   [[nodiscard]] const std::string& report() const { return report_; }
@@ -79,6 +80,7 @@ class Pump {
   Result<void> relay(Stream& stream);
   Result<void> pass_on(Stream& stream, std::string_view bytes);
   void feed_stdin();
+  Result<std::string> hear_stack(Deadline limit);
 
   Channel& channel_;
   Sandbox& sandbox_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -42,7 +43,7 @@ class FrameArtifacts : public ArtifactSink {
 class JobWatch {
  public:
   JobWatch(const Jail& jail, Sandbox& sandbox, ProcDir proc)
-      : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()),
+      : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()), refusals_before_(refused_forks()),
         memory_(std::move(proc), jail.setup.limits.memory_bytes, sandbox.tmpfs()) {}
 
   std::optional<RunEnd> operator()() {
@@ -61,6 +62,11 @@ class JobWatch {
   }
 
   [[nodiscard]] bool oom_killed() const { return oom_kills() > kills_before_; }
+  // nullopt: nobody counts.
+  [[nodiscard]] std::optional<bool> fork_refused() const {
+    if (!jail_.cgroup || !jail_.cgroup->limits_processes()) return std::nullopt;
+    return refused_forks() > refusals_before_;
+  }
   [[nodiscard]] Bytes peak() const { return memory_.peak(); }
 
  private:
@@ -68,9 +74,13 @@ class JobWatch {
 
   [[nodiscard]] std::uint64_t oom_kills() const { return jail_.cgroup ? jail_.cgroup->oom_kills().value_or(0) : 0; }
 
+  [[nodiscard]] std::uint64_t refused_forks() const {
+    return jail_.cgroup ? jail_.cgroup->refused_forks().value_or(0) : 0;
+  }
+
   const Jail& jail_;
   Sandbox& sandbox_;
-  std::uint64_t kills_before_;
+  std::uint64_t kills_before_, refusals_before_;
   MemoryWatch memory_;
   unsigned calls_ = 0;
 };
@@ -142,19 +152,19 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
     outcome.reason = released.error().message;
   else
     outcome = TRY(pump.run(Deadline::in(Millis(job.spec.timeout_ms)), std::ref(watch)));
-  const std::string stack = outcome.end == RunEnd::kTimedOut ? TRY(pump.ask_for_stack()) : std::string();
+  const std::string stacks = outcome.end == RunEnd::kTimedOut ? TRY(pump.ask_for_stacks()) : std::string();
   report.run_us = static_cast<std::uint64_t>(since(started).count());
 
   const auto collecting = Clock::now();
   TRY(settle(sandbox, pump, outcome, report));
-  TRY(pump.send_stack(stack));
+  TRY(pump.send_stacks(stacks));
   report.stdout_bytes = pump.stdout_bytes();
   report.stderr_bytes = pump.stderr_bytes();
   report.denied = sandbox.denials.names();
   report.peak_memory_bytes = peak_memory(jail, watch, report.peak_memory_bytes);
   report.exception = parse_boot_report(pump.report()).exception;
   report.warm = sandbox.warm();
-  pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory()}, report);
+  pass_verdict({outcome, watch.oom_killed(), !jail.cgroup_counts_memory(), watch.fork_refused()}, report);
 
   if (outcome.end != RunEnd::kCancelled) {
     FrameArtifacts sink(channel);

@@ -71,6 +71,13 @@ void reap_lost_runners() {
   }
 }
 
+// 0: none.
+pid_t first_child(const ProcDir& proc, pid_t pid) {
+  if (const auto children = children_of(pid)) return children->empty() ? 0 : children->front();
+  const auto below = descendants(proc, pid);
+  return below && !below->empty() ? below->front().pid : 0;
+}
+
 bool childless(pid_t pid) {
   const auto children = children_of(pid);
   return children && children->empty();
@@ -188,11 +195,8 @@ Result<void> Sandbox::await_fork() {
 }
 
 void Sandbox::know_runner() {
-  if (!warm()) {  // init's only child until the job comes
-    const auto child = children_of(init_.pid());
-    if (child && !child->empty()) runner_pid_ = child->front();
-  }
   const auto proc = ProcDir::open();
+  if (!warm() && proc) runner_pid_ = first_child(*proc, init_.pid());  // init's only one until the job comes
   const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
   if (!runner) return;
   runner_start_ = runner->start_time;
@@ -266,17 +270,18 @@ Result<void> Sandbox::release(const JobSpec& job) {
 
 bool Sandbox::well() const {
   const auto proc = ProcDir::open();
-  const auto lives = [&](pid_t pid) {
-    const auto process = proc->look_up(pid);
-    return process && !process->exiting && !process->killed && !process->ended();
-  };
-  return proc && lives(init_.pid()) && (runner_pid_ <= 0 || lives(runner_pid_));
+  return proc && proc->lives(init_.pid()) && (runner_pid_ <= 0 || proc->lives(runner_pid_));
 }
 
-void Sandbox::ask_for_stack() const {
-  if (!warm()) return init_.kill(kShowStackSignal);
-  // One that has been stopped looks at no signal.
-  for (const int signal : {kStackSignal, SIGCONT}) (void)::syscall(SYS_pidfd_send_signal, runner_pidfd_.get(), signal, nullptr, 0);
+std::vector<pid_t> Sandbox::threads() const {
+  const auto proc = ProcDir::open();
+  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
+  return runner && runner->start_time == runner_start_ ? proc->threads(runner_pid_) : std::vector<pid_t>();
+}
+
+// One that has been stopped looks at no signal.
+void Sandbox::ask_for_stack(pid_t thread) const {
+  for (const int signal : {kStackSignal, SIGCONT}) (void)::tgkill(runner_pid_, thread, signal);
 }
 
 std::vector<pid_t> Sandbox::keepers() const {

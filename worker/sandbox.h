@@ -78,8 +78,10 @@ class Sandbox {
   [[nodiscard]] std::optional<EarlyEnd> await_early_end(const BootReport::Ended& word, Bytes memory_limit) const;
   static constexpr Millis kEarlyLimit{5};
 
-  // Has the interpreter write the stacks of its threads to report_read.
-  void ask_for_stack() const;
+  // The threads of the interpreter, its first one first. None when it has ended, or has never been seen.
+  [[nodiscard]] std::vector<pid_t> threads() const;
+  // Has one of them write its stack to report_read, and a NUL: no more than that where it runs no Python.
+  void ask_for_stack(pid_t thread) const;
   // Reduced level, warm: reaps what the script has left behind so far, which becomes this process's.
   void reap_orphans() const;
 

@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <string_view>
+
 namespace coderunner {
 namespace {
 
@@ -17,6 +20,17 @@ void set(ExitReport& report, int code, Verdict verdict, LimitName limit) {
   report.limit = limit;
 }
 
+// fork(2) says EAGAIN at the limit, and for nothing else that can happen to a job; so does pthread_create(3), but also
+// for want of address space: that it was the limit has to be counted.
+bool at_process_limit(const Evidence& evidence, const ExceptionInfo& exception) {
+  const bool thread = exception.type == "RuntimeError" && exception.message == "can't start new thread";
+  const bool again = exception.type == "BlockingIOError";  // EAGAIN, of a fork or of anything else
+  if (evidence.fork_refused) return *evidence.fork_refused && (thread || again);
+  constexpr std::string_view kForking[] = {"/subprocess.py", "/popen_fork.py", "/util.py"};
+  return again && (exception.source.contains("fork") ||
+                   std::ranges::any_of(kForking, [&](auto name) { return exception.file.ends_with(name); }));
+}
+
 void judge_exit(const Evidence& evidence, ExitReport& report) {
   const int status = evidence.outcome.wait_status;
   const bool memory_error = evidence.address_wall && report.exception && report.exception->type == "MemoryError";
@@ -26,7 +40,8 @@ void judge_exit(const Evidence& evidence, ExitReport& report) {
     return set(report, kSignalBase + WTERMSIG(status), Verdict::kKilled, LimitName::kNone);
   }
   const int code = WEXITSTATUS(status);
-  set(report, code, code == 0 ? Verdict::kOk : Verdict::kError, LimitName::kNone);
+  const bool refused = code != 0 && report.exception && at_process_limit(evidence, *report.exception);
+  set(report, code, code == 0 ? Verdict::kOk : Verdict::kError, refused ? LimitName::kProcesses : LimitName::kNone);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 Callers: meson test, once a mode of starting the service.
 """
 from contract import ServiceTest, main
-from service import MODE, REDUCED
+from service import AS_ROOT, MODE, REDUCED
 
 
 class Processes(ServiceTest):
@@ -72,6 +72,28 @@ class Processes(ServiceTest):
                                              "        if os.fork() == 0: signal.pause()\n        n += 1\n"
                                              "except OSError: pass\nprint(n)\n"})
             self.assertTrue(15 <= int(answer.json["stdout"]) <= 24, answer)
+
+
+    def test_a_script_that_ends_by_it_is_told_so(self):
+        from service import Service
+        forks = "import os, signal\nwhile True:\n    if os.fork() == 0: signal.pause()\n"
+        starts = "import subprocess\nall = [subprocess.Popen(['sleep', '600']) for _ in range(300)]\n"
+        threads = "import threading, time\nfor _ in range(300): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        rows = [("forks", forks, "BlockingIOError", "processes"),
+                ("processes", starts, "BlockingIOError", "processes"),
+                # Threads end for want of address space, too, by the same word: here nobody counts which it was.
+                ("threads", threads, "RuntimeError", "processes" if AS_ROOT else None),
+                ("another error", "import os, socket\nos.fork()\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)\n",
+                 "BlockingIOError", None),
+                ("an error after a refusal", "import os, signal\ntry:\n    while True:\n        if os.fork() == 0: signal.pause()\n"
+                 "except OSError: 1 / 0\n", "ZeroDivisionError", None)]
+        with Service("--processes=24", workers=1) as service:
+            for name, text, exception, limit in rows:
+                with self.subTest(name):
+                    answer = service.post({"script": text, "detail": True}).json
+                    run = answer["run"]
+                    self.assertEqual((answer["exit_code"], run["verdict"], run["exception"]["type"], run["limit"]),
+                                     (1, "error", exception, limit), run)
 
 
 class Descriptors(ServiceTest):

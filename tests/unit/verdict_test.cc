@@ -65,6 +65,41 @@ TEST_CASE("a MemoryError is the limit's only where an address-space limit stands
   }
 }
 
+TEST_CASE("the limit on processes is named where it ended the script, as far as anyone can tell") {
+  const ExceptionInfo thread{"RuntimeError", "can't start new thread", "/usr/lib/python3.11/threading.py", 971, ""};
+  const ExceptionInfo fork{"BlockingIOError", "[Errno 11]", "script.py", 3, "if os.fork() == 0: pass"};
+  const ExceptionInfo start{"BlockingIOError", "[Errno 11]", "/usr/lib/python3.11/subprocess.py", 1901, ""};
+  const ExceptionInfo read{"BlockingIOError", "[Errno 11]", "script.py", 3, "socket.recv(1)"};
+  const ExceptionInfo other{"RuntimeError", "odd", "script.py", 3, "os.fork()"};
+  struct Case {
+    const char* what;
+    ExceptionInfo exception;
+    std::optional<bool> refused;
+    int code;
+    LimitName limit;
+  };
+  const Case cases[] = {
+      {"a thread, counted", thread, true, 1, LimitName::kProcesses},
+      {"a thread, but none was refused", thread, false, 1, LimitName::kNone},
+      {"a thread, nobody counts", thread, std::nullopt, 1, LimitName::kNone},
+      {"a fork, counted", fork, true, 1, LimitName::kProcesses},
+      {"a fork, nobody counts", fork, std::nullopt, 1, LimitName::kProcesses},
+      {"a process, nobody counts", start, std::nullopt, 1, LimitName::kProcesses},
+      {"a read, nobody counts", read, std::nullopt, 1, LimitName::kNone},
+      {"a read, none was refused", read, false, 1, LimitName::kNone},
+      {"another error, counted", other, true, 1, LimitName::kNone},
+      {"success all the same", fork, true, 0, LimitName::kNone},
+  };
+  for (const Case& row : cases) {
+    CAPTURE(row.what);
+    ExitReport report;
+    report.exception = row.exception;
+    pass_verdict({.outcome = {RunEnd::kExited, exited(row.code), {}, {}}, .fork_refused = row.refused}, report);
+    CHECK(report.exit_code == row.code);
+    CHECK(report.limit == row.limit);
+  }
+}
+
 TEST_CASE("the report pipe is read as far as it makes sense") {
   CHECK(parse_boot_report("parked\0003.11.2\0"s).version == "3.11.2");
 
@@ -79,7 +114,7 @@ TEST_CASE("the report pipe is read as far as it makes sense") {
   CHECK(both.ended->peak_memory_bytes == 2048);
 
   // A script can write there, too: nonsense says nothing, and stops the reading.
-  for (const std::string& text : {""s, "\0\0\0"s, "garbage"s, "Current thread 0x1 (most recent call first):\n"s}) {
+  for (const std::string& text : {""s, "\0\0\0"s, "garbage"s, "Stack (most recent call first):\n"s}) {
     CAPTURE(text);
     const auto report = parse_boot_report(text);
     CHECK(report.version.empty());
