@@ -77,12 +77,21 @@ struct LayerState {
 // The detail of "process_limit" where a cgroup counts the job's processes alone; RLIMIT_NPROC counts its user's.
 inline constexpr std::string_view kPidsCgroup = "pids cgroup";
 
+// Of one worker since its birth.
+struct TemplateCounts {
+  std::uint64_t births = 0;  // templates started
+  std::uint64_t losses = 0;  // of them: ended without being told to, stopped, or failed to fork
+  std::uint64_t forks = 0;   // runners that they forked
+  bool operator==(const TemplateCounts&) const = default;
+};
+
 struct ReadyReport {
   SandboxLevel level = SandboxLevel::kReduced;
   std::string python;         // "3.11.2"
   std::vector<LayerState> layers;
   std::uint64_t leaks = 0;    // jobs of this worker that left something behind (the worker ends after one)
   bool templates = false;     // it has warm runners, or will once a template is ready
+  TemplateCounts counts;
 };
 
 enum class Verdict : std::uint8_t {
@@ -136,7 +145,10 @@ template <class A> void fields(A& a, JobSpec& v) {
 template <class A> void fields(A& a, FileHeader& v) { a(v.path, v.bytes, v.read_only); }
 template <class A> void fields(A& a, CancelOrder& v) { a(v.reason); }
 template <class A> void fields(A& a, LayerState& v) { a(v.name, v.active, v.detail); }
-template <class A> void fields(A& a, ReadyReport& v) { a(v.level, v.python, v.layers, v.leaks, v.templates); }
+template <class A> void fields(A& a, TemplateCounts& v) { a(v.births, v.losses, v.forks); }
+template <class A> void fields(A& a, ReadyReport& v) {
+  a(v.level, v.python, v.layers, v.leaks, v.templates, v.counts);
+}
 template <class A> void fields(A& a, ExceptionInfo& v) { a(v.type, v.message, v.file, v.line, v.source); }
 template <class A> void fields(A& a, ArtifactHeader& v) { a(v.name, v.bytes, v.skipped); }
 template <class A> void fields(A& a, ExitReport& v) {

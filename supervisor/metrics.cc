@@ -16,6 +16,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/proc_dir.h"
+
 namespace coderunner {
 
 namespace {
@@ -93,11 +95,42 @@ std::vector<MetricFamily> describe_pool(const PoolHealth& health) {
       make_family("coderunner_worker_respawns_total", MetricType::Counter,
                   "Workers started in the place of one that was lost or did not start.",
                   {{"", "", count(health.respawns)}}),
+      make_family("coderunner_template_births_total", MetricType::Counter, "Warm templates started.",
+                  {{"", "", count(health.templates.births)}}),
+      make_family("coderunner_template_losses_total", MetricType::Counter,
+                  "Warm templates that ended before their time, were stopped, or failed to fork.",
+                  {{"", "", count(health.templates.losses)}}),
+      make_family("coderunner_template_forks_total", MetricType::Counter, "Runners forked from warm templates.",
+                  {{"", "", count(health.templates.forks)}}),
       make_family("coderunner_leaks_total", MetricType::Counter,
                   "Jobs that left something behind; the worker of each is replaced.", {{"", "", count(health.leaks)}}),
       make_family("coderunner_draining", Gauge, "1 while the service shuts down.",
                   {{"", "", health.draining ? 1.0 : 0.0}}),
   };
+}
+
+// What lives below this process, by role: workers; templates, which are children of a worker and lead a session each; and
+// the rest, which is sandboxes with a parked or a running interpreter in them.
+std::vector<MetricFamily> describe_memory(const std::vector<pid_t>& workers) {
+  const auto proc = ProcDir::open();
+  const auto below = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());
+  if (!below) return {};
+  const auto is_worker = [&](pid_t pid) { return std::ranges::find(workers, pid) != workers.end(); };
+  std::vector<pid_t> ours = workers;  // and what they started
+  std::uint64_t of_workers = 0, of_templates = 0, of_sandboxes = 0;
+  for (const ProcessInfo& process : *below) {
+    if (is_worker(process.pid)) of_workers += process.resident_pages;
+    if (std::ranges::find(ours, process.parent) == ours.end()) continue;
+    ours.push_back(process.pid);
+    const bool is_template = is_worker(process.parent) && process.session == process.pid;
+    (is_template ? of_templates : of_sandboxes) += process.resident_pages;
+  }
+  const auto bytes = [](std::uint64_t pages) { return count(pages * static_cast<Bytes>(::sysconf(_SC_PAGESIZE))); };
+  return {make_family("coderunner_resident_memory_bytes", MetricType::Gauge,
+                      "Resident memory of what the service has started; pages that processes share count in each.",
+                      {{"process", "workers", bytes(of_workers)},
+                       {"process", "templates", bytes(of_templates)},
+                       {"process", "sandboxes", bytes(of_sandboxes)}})};
 }
 
 // The names are those of every Prometheus client library.
@@ -195,6 +228,7 @@ HttpReply Metrics::make_page(const PoolHealth& health, Bytes held, std::string_v
                       "Bytes of requests that are being read or wait for a worker; --queue-bytes bounds them.",
                       {{"", "", count(held)}})});
   append(describe_process());
+  append(describe_memory(health.workers));
   HttpReply reply;
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
   reply.headers.emplace_back("Cache-Control", "no-store");

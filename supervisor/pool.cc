@@ -46,6 +46,7 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   }
   auto heard = decode<ReadyReport>(frame.payload);
   if (!heard) return condemn(slot, heard.error().message);
+  note_templates(slot, heard->counts);
   if (heard->leaks > 0) {
     // It ends by itself, and is condemned when it has not done so in time.
     leaks += heard->leaks;
@@ -60,6 +61,16 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   trouble.clear();
   // A worker that is ready already has found its parked sandbox broken and made another one.
   if (slot.state != SlotState::kReady) make_ready(index);
+}
+
+void Pool::State::note_templates(Slot& slot, const TemplateCounts& now) {
+  const auto add = [](std::uint64_t& total, std::uint64_t& before, std::uint64_t said) {
+    if (said > before) total += said - before;
+    before = said;
+  };
+  add(templates.births, slot.counts.births, now.births);
+  add(templates.losses, slot.counts.losses, now.losses);
+  add(templates.forks, slot.counts.forks, now.forks);
 }
 
 // What a worker said before a death that became known first: the reason, or empty. A leak is counted, since it ends
@@ -223,8 +234,12 @@ PoolHealth Pool::health() const {
   health.queued = state.queue.size();
   health.queued_bytes = state.queue.bytes();
   health.births = state.births;
-  for (const Slot& slot : state.slots) health.respawns += slot.generation > 0 ? slot.generation - 1 : 0;
+  for (const Slot& slot : state.slots) {
+    health.respawns += slot.generation > 0 ? slot.generation - 1 : 0;
+    if (slot.child.running()) health.workers.push_back(slot.child.pid());
+  }
   health.leaks = state.leaks;
+  health.templates = state.templates;
   health.draining = state.draining;
   health.report = state.report;
   health.trouble = state.trouble;

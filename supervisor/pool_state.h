@@ -29,6 +29,7 @@ struct Slot {
   Clock::time_point lent{};          // while busy
   bool packages = true;              // the last job's, to which the worker keeps (Templates); at first it has all it can
   std::string trouble;               // why it was condemned, or its own last words
+  TemplateCounts counts;             // that it told of last
   bool littered = false;             // what its last worker left could not be cleared away yet
   Child child;
   Channel channel;  // not while busy
@@ -58,6 +59,7 @@ struct Pool::State {
   // On any thread, under the lock.
   void read_frames(std::size_t index);
   void on_frame(std::size_t index, const Frame& frame);
+  void note_templates(Slot& slot, const TemplateCounts& now);
   std::string hear_last_words(Channel& channel);
   void make_ready(std::size_t index);
   Lease lend(std::size_t index, bool packages);
@@ -84,6 +86,7 @@ struct Pool::State {
   WaitQueue queue;
   BackOff back_off;
   std::uint64_t ready_serial = 0, births = 0, leaks = 0;
+  TemplateCounts templates;  // of all workers there have been
   std::size_t leases = 0;
   std::optional<Micros> usual_lease;  // moving average
   bool draining = false, stopping = false;

@@ -103,6 +103,7 @@ void Pool::State::bear(std::size_t index) {
   slot.state = SlotState::kStarting;
   slot.was_ready = false;
   slot.packages = true;
+  slot.counts = {};
   slot.due = Deadline::in(config.timings.birth_limit);
   slot.trouble.clear();
   slot.child = std::move(born->child);

@@ -90,7 +90,7 @@ Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel
                                 const std::string& folder) {
   const std::string left = TRY(sentinel.look(templates.all_sessions(), folder));
   if (left.empty()) return {};
-  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, templates.wanted()};
+  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, templates.wanted(), templates.counts()};
   TRY(channel.send(FrameType::kReady, encode(last_words), Deadline::in(kTellLimit)));
   return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
 }
@@ -124,6 +124,11 @@ bool could_be_better(const Sandbox& sandbox, Templates& templates) {
   return !sandbox.warm() || sandbox.orphaned() || (templates.expects(best->kind()) && sandbox.kind() != best->kind());
 }
 
+Result<void> tell_ready(Channel& channel, const Jail& jail, const Sandbox& sandbox, const Templates& templates) {
+  const ReadyReport report{jail.plan.level, sandbox.python_version(), jail.layers, 0, templates.wanted(), templates.counts()};
+  return channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit));
+}
+
 // Waits for the next job, and keeps the parked sandbox well meanwhile: another one takes its place when its interpreter
 // has died, and when a template can fork a better one. A template that dies leaves its parked runner behind, which is
 // as good as before.
@@ -146,7 +151,9 @@ Result<Frame> await_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Te
     if (entries.back().revents != 0) sandbox.denials.answer();
     if (entries[0].revents != 0) continue;
     const bool worse = TRY(sandbox.status.next()).has_value() || !sandbox.well();
-    if (could_be_better(sandbox, templates) || worse) TRY(replace(jail, sandbox, templates));
+    if (!could_be_better(sandbox, templates) && !worse) continue;
+    TRY(replace(jail, sandbox, templates));
+    TRY(tell_ready(channel, jail, sandbox, templates));
   }
 }
 
@@ -186,8 +193,7 @@ Result<void> serve(Channel& channel) {
     if (last_folder) TRY(check_nothing_left(channel, *jail, sentinel, templates, *last_folder));
     auto sandbox = park(*jail, templates);
     if (!sandbox) return give_up(sandbox.error());
-    const ReadyReport report{jail->plan.level, sandbox->python_version(), jail->layers, 0, templates.wanted()};
-    TRY(channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit)));
+    TRY(tell_ready(channel, *jail, *sandbox, templates));
     templates.begin();  // no sooner: it would take its time from the first sandbox, and so from the first job
     const auto served = serve_one(channel, *jail, *sandbox, templates);
     last_folder = sandbox->folder();

@@ -22,11 +22,14 @@
 #include "worker/memory_watch.h"
 #include "worker/mounts.h"
 #include "worker/namespaces.h"
+#include "worker/process_tree.h"
 
 namespace coderunner {
 namespace {
 
 constexpr Millis kReapEvery{20};
+constexpr Millis kForkLimit{3'000};  // for a template to fork, which takes it milliseconds
+constexpr Millis kReapLimit{1'000};  // for a template to reap a runner that has ended
 constexpr Millis kEndLimit{10'000};  // a kill that has no effect for so long is a broken machine
 
 std::unexpected<Error> failed(SetupStep step, const Error& error) {
@@ -42,8 +45,8 @@ std::string read_now(int fd) {
 }
 
 // The next record, which surely comes, unless init ends or everybody who could write it.
-Result<InitStatus> await_status(StatusPipe& status, const Child& init, std::string_view from) {
-  const Deadline deadline = Deadline::in(Sandbox::kParkLimit);
+Result<InitStatus> await_status(StatusPipe& status, const Child& init, std::string_view from, Millis limit) {
+  const Deadline deadline = Deadline::in(limit);
   for (;;) {
     if (const auto heard = TRY(status.next())) return *heard;
     std::array<pollfd, 2> entries = {{{status.fd(), POLLIN, 0}, {init.pidfd(), POLLIN, 0}}};
@@ -170,7 +173,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_
 
 // The runner goes into namespaces that stand, or shuts itself in by rules that name what is there.
 Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, RunnerEnds ends) {
-  const auto built = TRY(await_status(status, init_, "init"));
+  const auto built = TRY(await_status(status, init_, "init", kParkLimit));
   if (built.kind != InitStatus::Kind::kBuilt) {
     init_.kill(SIGKILL);
     return fail(Fault::kSandbox, status.rest());
@@ -185,7 +188,7 @@ Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, RunnerEnds 
 }
 
 Result<void> Sandbox::await_fork() {
-  const auto forked = TRY(await_status(status, init_, "the template"));
+  const auto forked = TRY(await_status(status, init_, "the template", kForkLimit));
   if (forked.kind != InitStatus::Kind::kForked) return fail(Fault::kSandbox, "the template did not fork: " + status.rest());
   runner_pid_ = forked.wait_status;
   runner_pidfd_.reset(static_cast<int>(TRY(sys::retry("pidfd_open(runner)", [&] {
@@ -371,6 +374,15 @@ Result<InitStatus> Sandbox::reap_runner() {
   }
 }
 
+// A dead runner that nobody has reaped has a template that hangs, or has been stopped. When that is dead this process
+// reaps it.
+void Sandbox::end_idle_template() const {
+  const auto proc = ProcDir::open();
+  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
+  const bool waits = runner && runner->start_time == runner_start_ && runner->ended();
+  if (waits && is_template(runner->parent)) ::kill(runner->parent, SIGKILL);  // a child of ours that has not been reaped
+}
+
 Sandbox::~Sandbox() {
   if (init_.running()) (void)end();
 }
@@ -381,8 +393,10 @@ Result<ExitStatus> Sandbox::end() {
   // At the full level the kernel ends the whole namespace before it lets init end (pid_namespaces(7)).
   // It waits for them to be reaped, too: init does that, or the template, or when that is lost, this process.
   const Deadline limit = Deadline::in(kEndLimit);
+  const Deadline patience = Deadline::in(kReapLimit);
   auto status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   while (!status && !limit.passed()) {
+    if (patience.passed()) end_idle_template();
     reap_lost_runners();
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }

@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "common/child.h"
+#include "common/proc_dir.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "worker/boot_report.h"
 #include "worker/denials.h"
 #include "worker/init.h"
 #include "worker/jail.h"
-#include "worker/process_tree.h"
 #include "worker/status_pipe.h"
 #include "worker/template.h"
 #include "worker/workdir.h"
@@ -108,6 +108,7 @@ class Sandbox {
   Result<void> await_fork();
   Result<void> await_parked(int handover);
   void know_runner();
+  void end_idle_template() const;
   [[nodiscard]] bool is_template(pid_t pid) const;
   [[nodiscard]] bool over(const ProcDir& proc) const;
   [[nodiscard]] bool without_orphans(const ProcDir& proc) const;

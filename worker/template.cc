@@ -20,6 +20,7 @@
 #include <fmt/ranges.h>
 
 #include "common/frame.h"
+#include "common/proc_dir.h"
 #include "common/sys.h"
 #include "worker/descriptors.h"
 #include "worker/mounts.h"
@@ -145,6 +146,9 @@ Template::~Template() {
 
 Result<bool> Template::ready() {
   std::array<char, 4096> buffer{};
+  const auto proc = ProcDir::open();
+  const auto process = proc ? proc->look_up(process_.pid()) : std::nullopt;
+  if (process && process->state == 'T') return fail(Fault::kSandbox, "the template has been stopped");
   const auto count = TRY(sys::read_some(control_.get(), buffer));
   if (!count || (ready_ && *count > 0)) return ready_;
   if (*count == 0) {

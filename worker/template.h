@@ -44,7 +44,8 @@ class Template {
   Template& operator=(Template&&) = delete;
   ~Template();  // with it goes what it has started while it imported
 
-  // What it has said until now: ready once the imports are done. An error when it has ended.
+  // What it has said until now: ready once the imports are done. An error when it has ended, or been stopped (SIGSTOP):
+  // then it would neither fork a runner nor reap one.
   Result<bool> ready();
   [[nodiscard]] int control_fd() const { return control_.get(); }  // readable: ready() has news
   [[nodiscard]] pid_t pid() const { return process_.pid(); }

@@ -25,6 +25,11 @@ WarmUp* Templates::with_packages() {
   return found == &packages_ ? found : nullptr;
 }
 
+TemplateCounts Templates::counts() const {
+  const TemplateCounts &a = standard_.counts(), &b = packages_.counts();
+  return {a.births + b.births, a.losses + b.losses, a.forks + b.forks};
+}
+
 std::vector<pid_t> Templates::sessions() const {
   std::vector<pid_t> living = {standard_.session(), packages_.session()};
   std::erase(living, 0);

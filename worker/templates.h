@@ -34,6 +34,7 @@ class Templates {
 
   [[nodiscard]] std::array<int, 2> news_fds() const { return {standard_.news_fd(), packages_.news_fd()}; }
   [[nodiscard]] Deadline next_attempt() const { return standard_.next_attempt().earlier(packages_.next_attempt()); }
+  [[nodiscard]] TemplateCounts counts() const;
   // The processes of these sessions are not a job's.
   [[nodiscard]] std::vector<pid_t> sessions() const;
   [[nodiscard]] TemplateSessions all_sessions() const;

@@ -26,7 +26,7 @@ void WarmUp::drop() {
 
 void WarmUp::start() {
   drop();
-  auto started = Template::start(jail_, kind_, fmt::format("{}-{}", template_name(kind_), ++starts_));
+  auto started = Template::start(jail_, kind_, fmt::format("{}-{}", template_name(kind_), ++counts_.births));
   if (!started) return lost(started.error());
   template_ = std::make_unique<Template>(std::move(*started));
   renewal_ = Deadline::in(kRenewAfter);
@@ -57,6 +57,7 @@ Template* WarmUp::ready() {
 
 void WarmUp::lost(const Error& why) {
   std::fputs(fmt::format("coderunner-worker: template lost: {}\n", why.message).c_str(), stderr);
+  ++counts_.losses;
   drop();
   if (++failures_ < kQuickFailures) return start();
   if (failures_ == kQuickFailures) pause_ = kFirstPause;

@@ -29,8 +29,12 @@ class WarmUp {
   // When ready() has something to do without any news: the next attempt after failures.
   [[nodiscard]] Deadline next_attempt() const { return wanted_ && !template_ ? next_attempt_ : Deadline::never(); }
   // A runner came from it, or could not be had: then another template takes its place.
-  void proved() { failures_ = 0; }
+  void proved() {
+    failures_ = 0;
+    ++counts_.forks;
+  }
   void lost(const Error& why);
+  [[nodiscard]] const TemplateCounts& counts() const { return counts_; }
 
   // The session of the template that lives now, 0: none.
   [[nodiscard]] pid_t session() const { return template_ ? template_->pid() : 0; }
@@ -51,7 +55,7 @@ class WarmUp {
   const Jail& jail_;
   const TemplateKind kind_;
   std::unique_ptr<Template> template_;
-  std::size_t starts_ = 0;
+  TemplateCounts counts_;
   std::vector<pid_t> ended_;
   bool wanted_ = false, ready_ = false;
   int failures_ = 0;  // in a row

@@ -8,7 +8,7 @@ import signal
 import unittest
 
 from contract import ServiceTest, main
-from service import eventually
+from service import RUNNER, eventually
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"'
@@ -123,6 +123,41 @@ class Metrics(ServiceTest):
         ran = self.run_script("pass", detail=True)["run"]["runner"]
         self.assertEqual({kind: counts()[kind] - before[kind] for kind in before},
                          {"warm": 0, "fresh": 0, ran: 1})
+
+    def test_templates_are_counted_when_they_come_fork_and_go(self):
+        names = [f"coderunner_template_{what}_total" for what in ("births", "losses", "forks")]
+        births, losses, forks = (self.value(name) for name in names)
+        if RUNNER == "fresh":
+            self.assertEqual((births, losses, forks), (0, 0, 0))
+            return
+        self.assertGreater(forks, 0)
+        templates = self.service.templates()
+        self.run_script("pass")
+        eventually(lambda: self.value(names[2]) == forks + 1, "the fork after the job")
+        for pid in templates:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(self.service.templates() - templates) == len(templates), "others")
+        # The worker tells when it has a sandbox of the new ones.
+        eventually(lambda: [self.value(name) for name in names[:2]] == [births + len(templates), losses + len(templates)],
+                   "the births and losses in the figures")
+        self.service.remember()
+
+    def test_memory_is_told_by_who_holds_it(self):
+        def resident(process):
+            return self.value("coderunner_resident_memory_bytes", process=process)
+        for process, least in (("workers", 1 << 20), ("sandboxes", 4 << 20), ("templates", (4 << 20) * (RUNNER == "warm"))):
+            eventually(lambda: resident(process) >= least, f"{process}, with a parked interpreter")
+        if RUNNER == "fresh":
+            self.assertEqual(resident("templates"), 0)
+        held = 128 << 20
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            before = resident("sandboxes")
+            answer = threads.submit(self.service.post, {"script": f"x = bytearray(b'x' * {held})\nwhile True: pass",
+                                                        "timeout_s": 4})
+            eventually(lambda: resident("sandboxes") - before >= held, "the job's memory")
+            self.assertLess(resident("workers"), held)
+            self.assertEqual(answer.result().json["exit_code"], 124)
+        eventually(lambda: resident("sandboxes") < held, "its end")
 
     def test_refusals_are_counted_by_status_and_never_by_a_path_of_the_client_s(self):
         def requests(path, status):

@@ -126,6 +126,20 @@ class Disturbed(ServiceTest):
                 self.assertEqual((answer.json["exit_code"], answer.json["stdout"]), (0, "unharmed\n"), answer)
                 self.service.remember()
 
+    def test_one_that_is_stopped_is_replaced_and_costs_no_job_and_no_worker(self):
+        # It forks no runner, and does not reap the one that is parked: at the full level nothing of that job's PID
+        # namespace can end then.
+        workers = self.service.worker_pids()
+        for _ in range(2):
+            template, = self.service.templates()
+            os.kill(template, signal.SIGSTOP)
+            for number in range(3):
+                self.assertEqual(self.output_of(f"print({number})"), f"{number}\n")
+            eventually(lambda: len(self.service.templates() - {template}) == 1, "another template")
+            eventually(lambda: self.run_script("pass", detail=True)["run"]["runner"] == "warm", "a runner of it")
+        self.assertEqual(self.service.worker_pids(), workers)
+        self.service.remember()
+
     def test_a_job_can_not_send_it_any(self):
         found = self.output_of("""
             import os

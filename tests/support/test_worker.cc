@@ -3,7 +3,8 @@
 // Callers: tests of pool.h, session.h and birth.h start it in place of coderunner-worker.
 // Law: the file is WorkerSetup::python, since a worker has no arguments and no environment. One instruction a line:
 //
-//   ready [LEAKS]      failed TEXT        started            exit CODE [REASON]   frames of these types
+//   ready [LEAKS [BIRTHS LOSSES FORKS]]
+//                      failed TEXT        started            exit CODE [REASON]   frames of these types
 //   stdout TEXT        stderr TEXT        artifact NAME TEXT
 //   artifact-head NAME BYTES   artifact-data TEXT            what a frame says and what follows, apart
 //   frame TYPE         an empty frame of that number         garbage    bytes that are no frame
@@ -120,7 +121,7 @@ class Worker {
       if (mark_ == 0) mark_ = next_;
       ReadyReport report;
       report.python = "3.11.2";
-      words >> report.leaks;
+      words >> report.leaks >> report.counts.births >> report.counts.losses >> report.counts.forks;
       send(FrameType::kReady, encode(report));
     } else if (verb == "failed") send(FrameType::kFailed, rest(words));
     else if (verb == "started") send(FrameType::kStarted, {});

@@ -119,10 +119,15 @@ void wake_others(int ready) {
 
 constexpr std::uint64_t kUnseen = ~std::uint64_t{0};
 
-// Alive below this process.
-std::uint64_t tasks_below() {
+// Processes and threads alive below this process, without what belongs to `except`.
+std::uint64_t tasks_below(std::span<const pid_t> except = {}) {
   const auto proc = ProcDir::open();
-  return proc ? count_tasks(*proc, ::getpid(), {}).value_or(kUnseen) : kUnseen;
+  const auto below = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());
+  if (!below) return kUnseen;
+  std::uint64_t tasks = 0;
+  for (const ProcessInfo& process : *below)
+    if (!process.ended() && !belongs_to(process, except)) tasks += process.threads;
+  return tasks;
 }
 
 // Spawns what the row says below a subreaper without root's rights and with room for 60 more tasks, kills, and looks
@@ -218,7 +223,7 @@ TEST_CASE("a spared session lives, another one below it does not") {
           if (kept && (kept->state == 'T' || kept->state == 't')) trouble += "the spared one is stopped; ";
           if (!below || below->state != 'Z') trouble += "its child is not a zombie; ";  // its own parent's to reap
           if (proc->look_up(other.parent) || proc->look_up(other.child)) trouble += "the other family is left; ";
-          if (count_tasks(*proc, ::getpid(), keep).value_or(1) != 0) trouble += "tasks are left; ";
+          if (tasks_below(keep) != 0) trouble += "tasks are left; ";
           if (!kill_descendants({}) || proc->look_up(spared.parent)) trouble += "the spared one outlives a second call";
           return trouble;
         }) == "");
@@ -280,9 +285,9 @@ TEST_CASE("descendants come with parents first, tasks with their threads") {
           const auto proc = ProcDir::open();
           const auto below = descendants(*proc, ::getpid());
           const auto of_parent = descendants(*proc, family.parent);
-          const auto tasks = count_tasks(*proc, ::getpid(), {});
+          const auto tasks = tasks_below();
           const pid_t except[] = {family.parent};
-          const auto fewer = count_tasks(*proc, ::getpid(), except);
+          const auto fewer = tasks_below(except);
           const auto leader = proc->look_up(threaded);
           if (!kill_descendants({})) return "kill";
           if (!below || below->size() != 3) return "not three";
@@ -291,85 +296,8 @@ TEST_CASE("descendants come with parents first, tasks with their threads") {
           if (!of_parent || of_parent->size() != 1 || of_parent->front().pid != family.child) return "wrong child";
           if (!leader || leader->state != 'Z' || leader->ended()) return "a leader without its threads is not the end";
           // Parent, child, and of the third the zombie leader and its thread.
-          return tasks == 4u && fewer == 3u ? "" : fmt::format("{} tasks", tasks.value_or(0));
+          return tasks == 4u && fewer == 3u ? "" : fmt::format("{} tasks", tasks);
         }) == "");
-}
-
-TEST_CASE("stat lines are read whatever a process calls itself") {
-  const std::string rest = " 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 77 1 1";
-  const struct { std::string text; bool good; } rows[] = {
-      {"12 (python3) S 5 1" + rest, true},
-      {"12 (a) R 1 (b) S 5 1" + rest + "\n", true},
-      {"12 () S 5 1" + rest, true},
-      {"12 (\n) Z 9 \xff) S 5 1" + rest, true},
-      {"", false}, {"12", false}, {"12 (a", false}, {"12 (a)", false}, {"12 (a) ", false}, {"12 (a) S", false},
-      {"12 (a) S 5", false}, {"12 (a) S x 1" + rest, false}, {"x (a) S 5 1" + rest, false}, {") 12 (", false},
-      {"12 (a) SS 5 1" + rest, false}, {"12 (a) S 5 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0", false},
-  };
-  for (const auto& row : rows) {
-    CAPTURE(row.text);
-    const auto info = parse_stat(row.text);
-    REQUIRE(info.has_value() == row.good);
-    if (!info) continue;
-    CHECK(info->pid == 12);
-    CHECK(info->parent == 5);
-    CHECK(info->state == 'S');
-    CHECK(info->threads == 3);
-    CHECK(info->start_time == 77);
-  }
-}
-
-TEST_CASE("a stat line tells of an end before it has been reaped") {
-  const auto line = [](const char* flags, const char* size, const char* status) {
-    return fmt::format("12 (python3) R 5 1 1 0 -1 {} 0 0 0 0 10 20 3 4 20 0 1 0 77 {} 100 18446744073709551615 1 1 1 0 0 0 "
-                       "0 16781312 2 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 1 1 {}\n", flags, size, status);
-  };
-  const auto running = parse_stat(line("4194560", "4096", "0"));
-  REQUIRE(running.has_value());
-  CHECK((running->mapped && !running->exiting && running->wait_status == 0));
-  CHECK(running->cpu_ticks == 37);
-  CHECK(running->child_ticks == 7);
-  const auto ended = parse_stat(line("4194564", "0", "768"));
-  REQUIRE(ended.has_value());
-  CHECK((!ended->mapped && ended->exiting && ended->wait_status == 3 << 8));
-  CHECK(parse_stat(line("4194564", "0", "9"))->wait_status == 9);
-}
-
-TEST_CASE("the status of a process tells of a kill, of a thread's own or of the whole process") {
-  const auto status = [](const char* own, const char* shared) {
-    return fmt::format("Name:\tx\nThreads:\t1\nSigQ:\t0/9\nSigPnd:\t{}\nShdPnd:\t{}\nSigBlk:\tffffffffffffffff\n", own, shared);
-  };
-  const char* none = "0000000000000000";
-  CHECK_FALSE(parse_kill_sent(status(none, none)));
-  CHECK_FALSE(parse_kill_sent(status(none, "0000000000004000")));  // SIGTERM
-  CHECK(parse_kill_sent(status(none, "0000000000000100")));        // SIGKILL is bit 8
-  CHECK(parse_kill_sent(status("0000000000000100", none)));
-  CHECK_FALSE(parse_kill_sent(""));
-}
-
-TEST_CASE("a process that has been sent SIGKILL does not live from that moment on") {
-  const auto told = test::in_child([]() -> std::string {
-    const auto proc = ProcDir::open();
-    for (int round = 0; round < 200; ++round) {
-      Pipe ready = sys::make_pipe().value();
-      const pid_t pid = ::fork();
-      if (pid == 0) {
-        (void)sys::write_all(ready.write.get(), "x");
-        for (;;) ::pause();
-      }
-      ready.write.reset();
-      char byte = 0;
-      if (::read(ready.read.get(), &byte, 1) != 1) return "not ready";
-      const bool before = proc->lives(pid);
-      ::kill(pid, SIGKILL);
-      const bool after = proc->lives(pid);
-      ::waitpid(pid, nullptr, 0);
-      if (!before) return "not alive before";
-      if (after) return fmt::format("alive after, round {}", round);
-    }
-    return "";
-  });
-  CHECK(told == "");
 }
 
 }  // namespace

@@ -70,8 +70,8 @@ auto members(const LayerState& v) {
   return std::tie(a, b, c);
 }
 auto members(const ReadyReport& v) {
-  const auto& [a, b, c, d, e] = v;
-  return std::tie(a, b, c, d, e);
+  const auto& [a, b, c, d, e, f] = v;
+  return std::tie(a, b, c, d, e, f);
 }
 auto members(const ExceptionInfo& v) {
   const auto& [a, b, c, d, e] = v;
@@ -139,7 +139,8 @@ ReadyReport make_ready() {
           .python = "3.11.2",
           .layers = {{"namespaces", true, "user, pid"}, {"memory", false, "cgroup: EROFS"}},
           .leaks = 3,
-          .templates = true};
+          .templates = true,
+          .counts = {.births = 4, .losses = 1, .forks = 70'000}};
 }
 ArtifactHeader make_artifact() { return {.name = "dir/plot.png", .bytes = 20'971'520, .skipped = "too large"}; }
 ExitReport make_exit() {
