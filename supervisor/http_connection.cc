@@ -193,9 +193,7 @@ HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_
   const Deadline deadline = Deadline::in(config_.times.head);
   std::size_t scanned = 0;
   for (;;) {
-    // Empty lines before a request are to be ignored (RFC 9112 section 2.2); they come under the same deadline.
-    while (scanned == 0 && buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
-    if (scanned > 0 || buffer_ != "\r") head_bytes = TRY(find_head_end(buffer_, scanned));
+    head_bytes = TRY(find_next_head(buffer_, scanned));
     if (head_bytes > 0) return Arrival::kBytes;
     const Arrival more = read_more(deadline, Piece::kHead);
     if (more == Arrival::kTimedOut) return std::unexpected(slow_client("the request's header", config_.times.head));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -25,6 +26,11 @@ bool is_token(std::string_view text) {
 }
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+// What a line may hold (RFC 9110 section 5.5): a CR alone, for one, is the end of a line to some readers.
+bool is_clean(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) { return c != '\t' && is_control(c); });
+}
 
 std::string_view trim_blanks(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
@@ -78,7 +84,10 @@ HttpResult<RequestLine> parse_request_line(std::string_view line) {
   if (!is_token(out.method) || out.target.empty() || std::ranges::any_of(out.target, is_control)) {
     return refuse(400, "malformed request line");
   }
-  if (line.size() != 8 || !line.starts_with("HTTP/") || line[6] != '.') return refuse(400, "malformed request line");
+  const auto is_digit = [&](std::size_t at) { return line[at] >= '0' && line[at] <= '9'; };
+  if (line.size() != 8 || !line.starts_with("HTTP/") || !is_digit(5) || line[6] != '.' || !is_digit(7)) {
+    return refuse(400, "malformed request line");
+  }
   if (!line.starts_with("HTTP/1.")) return refuse(505, "HTTP version not supported: use HTTP/1.1");
   out.http_1_0 = line[7] == '0';
   // The absolute form has to be understood (RFC 9112 section 3.2.2), and its authority beats the Host field.
@@ -91,22 +100,28 @@ HttpResult<RequestLine> parse_request_line(std::string_view line) {
   return out;
 }
 
+struct Field {
+  std::string_view name, value;
+};
+
+// A line that begins with a blank (obsolete folding) and a blank before the colon both fail as no token.
+std::optional<Field> parse_field(std::string_view line) {
+  const bool has_colon = line.find(':') != line.npos;
+  const std::string_view name = take_until(line, ':');
+  if (!has_colon || !is_token(name) || !is_clean(line)) return std::nullopt;
+  return Field{name, trim_blanks(line)};
+}
+
 HttpResult<void> parse_fields(std::string_view fields, HttpRequest& request) {
   while (!fields.empty()) {
-    std::string_view line = take_line(fields);
+    const std::string_view line = take_line(fields);
     if (line.empty()) break;
     if (request.headers.size() == kMaxHeaderFields) {
       return refuse(431, fmt::format("too many header fields: at most {}", kMaxHeaderFields));
     }
-    // A line that begins with a blank (obsolete folding) and a blank before the colon both fail as no token.
-    const bool has_colon = line.find(':') != line.npos;
-    const std::string_view name = take_until(line, ':');
-    const std::string_view value = trim_blanks(line);
-    const bool clean = std::ranges::none_of(value, [](char c) { return c != '\t' && is_control(c); });
-    if (!has_colon || !is_token(name) || !clean) {
-      return refuse(400, "malformed header field");
-    }
-    request.headers.emplace_back(name, value);
+    const auto field = parse_field(line);
+    if (!field) return refuse(400, "malformed header field");
+    request.headers.emplace_back(field->name, field->value);
   }
   return {};
 }
@@ -172,10 +187,11 @@ void parse_target(std::string_view target, HttpRequest& request) {
 HttpResult<std::size_t> find_head_end(std::string_view bytes, std::size_t& scanned) {
   for (;;) {
     const auto end = bytes.find('\n', scanned);
-    if (scanned == 0 && std::min(end, bytes.size()) > kMaxRequestLineBytes) {
+    const std::size_t least = end == bytes.npos ? bytes.size() : end + 1;  // of the head, so far
+    if (scanned == 0 && least > kMaxRequestLineBytes) {
       return refuse(414, fmt::format("request line too long: at most {} bytes", kMaxRequestLineBytes));
     }
-    if (std::min(end, bytes.size()) > kMaxHeadBytes) {
+    if (least > kMaxHeadBytes) {
       return refuse(431, fmt::format("header too large: at most {} bytes", kMaxHeadBytes));
     }
     if (end == bytes.npos) return 0;
@@ -183,6 +199,11 @@ HttpResult<std::size_t> find_head_end(std::string_view bytes, std::size_t& scann
     scanned = end + 1;
     if (bytes.substr(0, scanned).ends_with("\r\n\r\n")) return scanned;
   }
+}
+
+HttpResult<std::size_t> find_next_head(std::string& buffer, std::size_t& scanned) {
+  while (scanned == 0 && buffer.starts_with("\r\n")) buffer.erase(0, 2);
+  return find_head_end(buffer, scanned);
 }
 
 HttpResult<ParsedHead> parse_head(std::string_view head) {
@@ -230,6 +251,7 @@ HttpResult<std::size_t> ChunkedDecoder::feed(std::string_view bytes, std::string
     if (c != '\n') continue;
     if (!line_.ends_with("\r\n")) return refuse(400, "malformed chunk: a line must end in CR LF");
     line_.resize(line_.size() - 2);
+    if (!is_clean(line_)) return refuse(400, "malformed chunk: a control character in its line");
     TRY(end_line(body));
     line_.clear();
   }
@@ -254,6 +276,7 @@ HttpResult<void> ChunkedDecoder::end_line(const std::string& body) {
       return {};
     case State::kTrailer:
       if (line_.empty()) state_ = State::kFinished;
+      else if (!parse_field(line_)) return refuse(400, "malformed trailer field");
       else if (++trailers_ > kMaxHeaderFields) return refuse(431, "too many trailer fields");
       return {};
     case State::kData:

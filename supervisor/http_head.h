@@ -38,17 +38,22 @@ struct ParsedHead {
 // calls how far the bytes have been looked at; it begins at 0. Errors: 400 (a line without CR), 414, 431.
 HttpResult<std::size_t> find_head_end(std::string_view bytes, std::size_t& scanned);
 
+// The same of a buffer that begins between two requests: empty lines before one are to be ignored (RFC 9112 section
+// 2.2), and are taken out.
+HttpResult<std::size_t> find_next_head(std::string& buffer, std::size_t& scanned);
+
 // `head` as measured by find_head_end. Errors: 400, 415, 417, 431, 501, 505.
 HttpResult<ParsedHead> parse_head(std::string_view head);
 
 // Path and parameters of a target in origin form, "/path?a=b"; never fails.
 void parse_target(std::string_view target, HttpRequest& request);
 
-// Takes the chunked coding off a body (RFC 9112 section 7.1). Extensions and trailers are dropped.
+// Takes the chunked coding off a body (RFC 9112 section 7.1). Extensions and trailers are dropped; a line that could end
+// elsewhere for another reader is refused all the same.
 class ChunkedDecoder {
  public:
   explicit ChunkedDecoder(Bytes limit) : limit_(limit) {}
-  // Appends what the bytes hold to `body`; the number of bytes that belonged to it. Errors: 400, 413.
+  // Appends what the bytes hold to `body`; the number of bytes that belonged to it. Errors: 400, 413, 431.
   HttpResult<std::size_t> feed(std::string_view bytes, std::string& body);
   [[nodiscard]] bool finished() const { return state_ == State::kFinished; }
 

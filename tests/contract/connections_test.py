@@ -31,6 +31,8 @@ MALFORMED = [
     (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
     (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
     (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", 400),
+    (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;a\rb\r\n", 400),
+    (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nGET / HTTP/1.1\r\n", 400),
     (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 413),
     (HEAD + b"\r\n", 411),
     (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", 413),

@@ -91,6 +91,8 @@ TEST_CASE("requests that two readers could understand differently are refused") 
       {"GET /a\rb HTTP/1.1\r\n" + kHost + "\r\n", 400},
       {"GET / HTTP/2.0\r\n" + kHost + "\r\n", 505},
       {"GET / http/1.1\r\n" + kHost + "\r\n", 400},
+      {"GET / HTTP/1.x\r\n" + kHost + "\r\n", 400},
+      {"GET / HTTP/x.1\r\n" + kHost + "\r\n", 400},
       {"GET / HTTP/1.1\r\n\r\n", 400},
       {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
       {"GET / HTTP/1.1\n", 400},
@@ -142,6 +144,13 @@ TEST_CASE("the size of a head is bounded, whether it ends or not") {
   scanned = 0;
   CHECK(find_head_end("GET / HTTP/1.1\r\nX: " + a_limit + "\r\n\r\n", scanned).error().status == 431);
 
+  const std::string frame = "GET / HTTP/1.1\r\n" + kHost + "X: \r\n\r\n";
+  for (const std::size_t more : {0U, 1U}) {
+    std::string head = frame;
+    head.insert(head.size() - 4, kMaxHeadBytes - frame.size() + more, 'a');
+    CHECK(refusal_of(head) == (more == 0 ? 0 : 431));
+  }
+
   std::string fields = kHost;
   for (std::size_t i = 1; i < kMaxHeaderFields; ++i) fields += "X: y\r\n";
   CHECK(refusal_of("GET / HTTP/1.1\r\n" + fields + "\r\n") == 0);
@@ -192,6 +201,11 @@ TEST_CASE("a chunked body that is malformed or too large is refused") {
       {"1\r\nab\r\n", 400},
       {"1\r\na\n", 400},
       {"1;" + std::string(kMaxChunkLineBytes, 'e'), 400},
+      {"1;a\rb\r\n", 400},
+      {"1;a\0\r\n"s, 400},
+      {"0\r\nGET / HTTP/1.1\r\n", 400},
+      {"0\r\n folded: x\r\n", 400},
+      {"0\r\nX: a\rb\r\n", 400},
       {"b\r\n", 413},
       {"5\r\nhello\r\n6\r\n", 413},
       {"ffffffffffffffff\r\n", 413},
