@@ -48,8 +48,8 @@ HttpResult<ParsedHead> parse_head(std::string_view head);
 // Path and parameters of a target in origin form, "/path?a=b"; never fails.
 void parse_target(std::string_view target, HttpRequest& request);
 
-// Takes the chunked coding off a body (RFC 9112 section 7.1). Extensions and trailers are dropped; a line that could end
-// elsewhere for another reader is refused all the same.
+// Takes the chunked coding off a body (RFC 9112 section 7.1). Extensions and trailers are dropped; a line that could
+// end elsewhere for another reader is refused all the same.
 class ChunkedDecoder {
  public:
   explicit ChunkedDecoder(Bytes limit) : limit_(limit) {}

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +17,7 @@ import time
 import unittest
 
 from contract import ServiceTest, main
+from limited_service import Limited
 from service import PYTHON, Service, descendants, eventually, process_name, sanitizer_keeps, stat_fields
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
@@ -156,21 +156,6 @@ class RandomDeaths(ServiceTest):
     def memory(self):
         text = self.service.request("GET", "/metrics").body.decode()
         return float(re.search(r"^process_resident_memory_bytes (\S+)$", text, re.M).group(1))
-
-
-class Limited(Service):
-    """A service that may open few files, and can be told to open none."""
-
-    def command(self, *words):
-        line = super().command(*words)
-        at = line.index(self.binary)
-        return [*line[:at], "/usr/bin/prlimit", "--nofile=128:128", "--", *line[at:]]
-
-    def allow(self, descriptors):
-        """From now on, and for what is open nothing changes (setrlimit(2)); only its own user may say so."""
-        *become, _ = super().command()
-        subprocess.run([*become, "/usr/bin/prlimit", f"--pid={self.process.pid}", f"--nofile={descriptors}:"],
-                       check=True, timeout=60)
 
 
 class OutOfDescriptors(unittest.TestCase):

@@ -1,21 +1,19 @@
-"""Role: GET /openapi.json: that it is OpenAPI 3.1, that the service does what it says, and says what the service does.
+"""Role: GET /openapi.json: that it is OpenAPI 3.1, has the service's limits, and the fields that the service reads.
 Callers: meson test, in the modes that tests/meson.build names.
 """
 import copy
-import http.client
 import json
 import pathlib
 import re
-import socket
 import unittest
 
 import jsonschema
-from contract import ServiceTest, main
+from contract import main
+from openapi_document import Documented, Validator
 from openapi_schema import DEFS, OPENAPI_31
 from openapi_spec import applies_to, fields_of_objects
-from service import Answer, Service, eventually
+from service import Service
 
-Validator = jsonschema.Draft202012Validator
 TREE = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -83,49 +81,6 @@ class Schema(unittest.TestCase):
             with self.subTest(kind):
                 self.compare(schema, {name: row for name, row in fields_of_objects()["securityScheme"].items()
                                       if applies_to(row[1]) <= {kind}})
-
-
-class Documented(ServiceTest):
-    """A service, its description, and answers checked against it."""
-
-    workers = 1
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        answer = cls.service.request("GET", "/openapi.json")
-        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json"), answer
-        cls.document = answer.json
-
-    def resolve(self, item):
-        while "$ref" in item:
-            item = jsonschema.RefResolver("", self.document).resolve(item["$ref"])[1]
-        return item
-
-    def responses(self, path, method):
-        return self.document["paths"][path][method]["responses"]
-
-    def schema(self, name):
-        return self.document["components"]["schemas"][name]
-
-    def matches(self, schema, value):
-        resolver = jsonschema.RefResolver("", self.document)
-        return [error.message for error in Validator(schema, resolver=resolver).iter_errors(value)]
-
-    def check(self, path, method, answer, service=None):
-        """An answer against the response of its status: headers, media type, body. Returns the key of that response."""
-        described = self.responses(path, method)
-        key = str(answer.status) if str(answer.status) in described else f"{answer.status // 100}XX"
-        self.assertIn(key, described, answer)
-        response = self.resolve(described[key])
-        for name, header in response.get("headers", {}).items():
-            self.assertIn(name, answer.headers, answer)
-            self.assertEqual(self.matches(self.resolve(header)["schema"], answer.headers[name]), [])
-        kind = answer.headers["Content-Type"].split(";")[0]
-        self.assertIn(kind, response["content"])
-        body = answer.json if kind == "application/json" else answer.body.decode()
-        self.assertEqual(self.matches(response["content"][kind]["schema"], body), [], answer)
-        return key
 
 
 class Description(Documented):
@@ -241,103 +196,6 @@ class Fields(Documented):
                     answer = self.service.post(body)
                     self.assertIn(self.check("/api/run", "post", answer), ("400", "413"))
                     self.assertIn(name, answer.json["error"])
-
-
-class Statuses(Documented):
-    """Every documented answer is seen from a real service, and is what it is said to be."""
-
-    arguments = ["--queue=1", "--artifacts=1", "--body-bytes=1M"]
-
-    def raw(self, request):
-        """The answer to bytes that no client library would send."""
-        with socket.create_connection(("127.0.0.1", self.service.port), 30) as connection:
-            connection.sendall(request)
-            response = http.client.HTTPResponse(connection)
-            response.begin()
-            return Answer(response)
-
-    def head(self, line="POST /api/run HTTP/1.1", *headers):
-        return "\r\n".join([line, "Host: localhost", *headers, "", ""]).encode()
-
-    def unauthorized(self):
-        with Service(env={"CODERUNNER_API_KEY": "k"}, workers=1) as service:
-            for scheme in ({"x-functions-key": "k"}, {"Authorization": "Bearer k"}):
-                self.assertEqual(service.post({"script": ""}, headers=scheme).status, 200)
-            self.assertEqual(service.post({"script": ""}, "/api/run?code=k").status, 200)
-            return service.post({"script": ""})
-
-    def busy(self):
-        clients = []
-        for waiting in (0, 1):
-            clients.append(self.service.connect())
-            clients[-1].request("POST", "/api/run", b'{"script": "while True: pass"}')
-            self.service.wait_busy()
-            eventually(lambda: self.service.health()["queue"] == waiting, f"{waiting} that wait")
-        answer = self.service.post({"script": ""})
-        for client in clients:
-            client.close()
-        eventually(self.service.idle, "an idle service", 30)
-        return answer
-
-    def draining(self):
-        with Service(workers=1) as service:
-            client = service.connect()
-            client.request("POST", "/api/run", b'{"script": "import time; time.sleep(2)"}')
-            service.wait_busy()
-            service.process.terminate()
-            health = eventually(lambda: (answer := service.request("GET", "/api/health")).status == 503 and answer,
-                                "503", 10)
-            self.assertEqual(self.check("/api/health", "get", health), "503")
-            answer = service.post({"script": ""})
-            self.assertEqual(client.getresponse().status, 200)
-            client.close()
-            service.wait_end()
-            return answer
-
-    def test_each_status_of_a_run(self):
-        post = self.service.post
-        large = "for i in range(2): open(f'output/{i}', 'w')"
-        seen = {self.check("/api/run", "post", answer) for answer in (
-            post({"script": "print(1)", "detail": True}), post({"script": "1/0", "detail": True}),
-            post({"script": "open('output/a', 'wb').write(b'\\0')"}),
-            self.service.post_raw("print(1)", "?timeout_s=5"),
-            post({}), self.unauthorized(), post({"script": ""}, headers={"Origin": "http://evil.example"}),
-            post({"script": large}), post({"script": large, "detail": True}), self.busy(), self.draining(),
-            self.raw(self.head()),
-            self.raw(self.head("POST /api/run HTTP/1.1", "Content-Length: 2000000")),
-            self.raw(self.head("POST /api/run?x=" + "x" * 9000 + " HTTP/1.1")),
-            self.raw(self.head("POST /api/run HTTP/1.1", "X: " + "x" * 40000)),
-            self.raw(self.head("POST /api/run HTTP/1.1", "Content-Length: 2", "Content-Encoding: gzip") + b"{}"),
-            self.raw(self.head("POST /api/run HTTP/1.1", "Content-Length: 2", "Expect: magic") + b"{}"),
-            self.raw(self.head("POST /api/run HTTP/1.1", "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n"),
-            self.raw(self.head("POST /api/run HTTP/3.0", "Content-Length: 0")))}
-        # 408 takes as long as a client may take: the tests of the server itself see it (tests/unit/http_test.cc).
-        self.assertEqual(seen | {"408"}, set(self.responses("/api/run", "post")))
-
-    def test_each_media_type_of_a_run_is_had_by_asking_for_it(self):
-        kinds = self.resolve(self.responses("/api/run", "post")["200"])["content"]
-        self.assertEqual(len(kinds), 3)
-        for kind in kinds:
-            answer = self.service.post({"script": "print('live')"}, headers={"Accept": kind})
-            self.assertEqual(answer.headers["Content-Type"].split(";")[0], kind)
-            self.check("/api/run", "post", answer)
-            self.assertIn(b"live", answer.body)  # the end of the line may be a write of its own
-            eventually(self.service.idle, "an idle service", 30)
-
-    def test_the_other_pages(self):
-        for path, item in self.document["paths"].items():
-            for method in item:
-                with self.subTest(path):
-                    if method == "get":
-                        self.assertEqual(self.check(path, method, self.service.request("GET", path)), "200")
-                        self.assertEqual(self.service.request("HEAD", path).status, 200)
-                    wrong = self.service.request("PUT", path, b"")
-                    self.assertEqual((wrong.status, "Allow" in wrong.headers), (405, True))
-
-    def test_what_is_not_described_is_not_there(self):
-        for path in ("/api", "/api/run/", "/openapi.yaml", "/docs"):
-            self.assertNotIn(path, self.document["paths"])
-            self.assertEqual(self.service.request("GET", path).status, 404)
 
 
 if __name__ == "__main__":
