@@ -18,6 +18,7 @@ import unittest
 
 from contract import ServiceTest, main
 from limited_service import Limited
+from live_stream import EVERY_FORM
 from service import PYTHON, Service, descendants, eventually, process_name, sanitizer_keeps, stat_fields
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
@@ -239,9 +240,12 @@ class Interpreters(unittest.TestCase):
                 self.assertEqual(answer.status, 200, answer)
                 self.assertTrue(answer.json["stdout"] == "1\n" or REASON in answer.json["stderr"], answer)
                 return None
-            answer = eventually(refused, "503", 60)
-            self.assertIn("no worker can start", answer.json["error"])
-            self.assertGreaterEqual(int(answer.headers["Retry-After"]), 1)
+            eventually(refused, "503", 60)
+            for accept in EVERY_FORM:
+                answer = service.post({"script": "print(1)"}, headers={"Accept": accept})
+                self.assertEqual((answer.status, list(answer.json)), (503, ["error"]), answer)
+                self.assertIn("no worker can start", answer.json["error"])
+                self.assertGreaterEqual(int(answer.headers["Retry-After"]), 1)
             self.assertEqual(service.request("GET", "/api/health").status, 503)
             self.assertTrue(service.health()["trouble"])
             good.replace(self.python)

@@ -1,11 +1,13 @@
 """Role: one live answer of the service, read event by event.
-Callers: live_test.py, the benchmark.
+Callers: live_test.py and what else looks at live answers, the benchmark.
 """
 import json
 import re
 import socket
 
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+FORMS = (EVENTS, LINES)
+EVERY_FORM = ("application/json", *FORMS)  # the plain answer's, too
 
 
 class Stream:
