@@ -4,12 +4,9 @@ Callers: meson test, once a mode of starting the service.
 import concurrent.futures
 import json
 import socket
-import threading
 
 from contract import ServiceTest, main
-from service import Service, eventually
-
-LONG = {"script": "import time\nwhile True: time.sleep(0.05)", "timeout_s": 60}
+from service import eventually
 
 
 class ManyAtOnce(ServiceTest):
@@ -94,63 +91,6 @@ class FullQueue(ServiceTest):
             eventually(lambda: self.service.health()["queue"] == 1, "one that waits")
             self.assert_refused(self.service.post(big), 429)
             self.assertEqual([running.result().status, waiting.result().status], [200, 200])
-
-
-class ClientsThatLeave(ServiceTest):
-    """Their job is cancelled and its worker freed."""
-
-    workers = 1
-
-    def leave(self, after):
-        body = json.dumps(LONG).encode()
-        peer = socket.create_connection(("127.0.0.1", self.service.port))
-        peer.sendall(b"POST /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        after()
-        peer.close()
-
-    def wait_cancelled(self, before):
-        """Until the audit log tells of one that was cancelled, after its line `before`."""
-        end = eventually(lambda: [line for line in self.service.lines[before:] if line["event"] == "execution_error"],
-                         "the end in the audit log")
-        self.assertEqual([line["error"] for line in end], ["cancelled: the client went away"])
-
-    def test_a_running_job_is_cancelled(self):
-        before = len(self.service.lines)
-        self.leave(self.service.wait_busy)
-        eventually(self.service.idle, "a free worker", 5)
-        self.wait_cancelled(before)
-        self.assert_still_serves()
-
-    def test_a_waiting_request_leaves_the_queue(self):
-        done = threading.Thread(target=lambda: self.service.post({"script": "import time; time.sleep(2)"}))
-        done.start()
-        self.service.wait_busy()
-        before = len(self.service.lines)
-        self.leave(lambda: eventually(lambda: self.service.health()["queue"] == 1, "one that waits"))
-        eventually(lambda: self.service.health()["queue"] == 0, "an empty queue", 5)
-        self.wait_cancelled(before)
-        done.join()
-        eventually(self.service.idle, "an idle service", 5)
-
-    def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(self):
-        for _ in range(20):
-            peer = socket.create_connection(("127.0.0.1", self.service.port))
-            peer.sendall(b"POST /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{")
-            peer.close()
-        self.assert_still_serves()
-
-    def test_a_client_that_does_not_read_costs_its_own_worker_only(self):
-        with Service(workers=2) as service:
-            body = json.dumps({"script": "import sys; sys.stdout.write('x' * (10 << 20))"}).encode()
-            peer = socket.socket()
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            peer.connect(("127.0.0.1", service.port))
-            peer.sendall(b"POST /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s"
-                         % (len(body), body))
-            for _ in range(3):
-                self.assertEqual(service.post({"script": "print('fine')"}).json["stdout"], "fine\n")
-            peer.close()
-            eventually(service.idle, "an idle service", 20)
 
 
 if __name__ == "__main__":

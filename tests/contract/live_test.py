@@ -5,15 +5,12 @@ import json
 import os
 import pathlib
 import re
-import socket
 import unittest
 
 from bare_python import without_places
 from contract import ServiceTest, main, script
-from live_stream import EVENTS, LINES, Stream
+from live_stream import EVENTS, FORMS, LINES, Stream
 from service import Service, eventually, sanitizer_keeps
-
-FORMS = (EVENTS, LINES)
 
 # Scripts whose live answer, joined, is the plain answer. name, script, further fields.
 SAME = [
@@ -158,18 +155,6 @@ class Live(ServiceTest):
             self.assertEqual(names, ["stdout", "exit"])
             self.assertEqual((answer["exit_code"], answer["stdout"], answer["error"]),
                              (0, "kept\n", "Total artifacts too large: exceeds 10485760 bytes."))
-
-    def test_a_client_that_leaves_has_its_job_cancelled_and_the_audit_log_says_so(self):
-        before = len(self.service.lines)
-        stream = self.live({"script": "import sys, time; sys.stdout.write('up\\n'); time.sleep(3600)", "timeout_s": 300}, EVENTS,
-                           head="X-Request-Id: leaver\r\n")
-        self.assertEqual(next(stream.read_head().events()), ("stdout", {"data": "up\n"}))
-        stream.close()
-        eventually(self.service.idle, "a free worker")
-        end = eventually(lambda: [line for line in self.service.lines[before:] if line.get("request_id") == "leaver"
-                                  and line["event"] != "execution_started"], "the end in the audit log")
-        self.assertEqual([(line["event"], line["error"]) for line in end],
-                         [("execution_error", "cancelled: the client went away")])
 
 
 class Stalled(ServiceTest):
