@@ -26,7 +26,6 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 REASON = "[Internal execution error] "
 SPIN = {"script": "while True: pass", "timeout_s": 60}
 SLACK = sanitizer_keeps() + (32 << 20)
-TREE = pathlib.Path(__file__).resolve().parents[2]
 
 
 def born(pid):
@@ -265,35 +264,6 @@ class Interpreters(unittest.TestCase):
                         self.assertEqual(result["stdout"], f"{turn}\n")
                         self.assertIn(result["run"]["runner"], runners)
                     eventually(service.idle, "an idle service", 30)
-
-
-class Clock(unittest.TestCase):
-    """A clock that jumps moves nothing: only what is shown to people is of the wall clock."""
-
-    # Calls of the wall clock by file. Whoever adds one says here what for.
-    ALLOWED = {
-        "supervisor/audit.cc": "the time of a line of the audit log",
-        "supervisor/audit.h": "the same, handed in",
-        "supervisor/serve_command.cc": "the time of the first line of the log",
-        "supervisor/http_reply_head.cc": "the Date header (RFC 9110, section 6.6.1)",
-    }
-    WALL = re.compile(r"system_clock|high_resolution_clock|CLOCK_REALTIME|CLOCK_TAI|\bgettimeofday\s*\(|\btime\s*\(\s*("
-                      r"nullptr|NULL|0)?\s*\)|\btime\.time(_ns)?\(|\bdatetime\.now\(")
-
-    def test_only_times_that_are_shown_come_from_the_wall_clock(self):
-        users = set()
-        for folder in ("common", "supervisor", "worker"):
-            for path in (TREE / folder).iterdir():
-                if path.suffix in (".cc", ".h", ".py") and self.WALL.search(path.read_text()):
-                    users.add(f"{folder}/{path.name}")
-        self.assertEqual(users, set(self.ALLOWED))
-
-    def test_the_search_finds_the_wall_clock_and_nothing_else(self):
-        for text in ("std::chrono::system_clock::now()", "clock_gettime(CLOCK_REALTIME, &t)", "gettimeofday(&t, 0)",
-                     "time(nullptr)", "time.time()"):
-            self.assertTrue(self.WALL.search(text), text)
-        for text in ("std::chrono::steady_clock", "CLOCK_MONOTONIC", "format_time(now)", "time.monotonic()"):
-            self.assertFalse(self.WALL.search(text), text)
 
 
 if __name__ == "__main__":
