@@ -209,6 +209,13 @@ Result<std::uint64_t> JobCgroup::refused_forks() const {
   return pids_events_.valid() ? pids_events_.counter("max") : 0;
 }
 
+// ENODEV is what an open file of a removed directory answers (fs/kernfs/file.c, kernfs_get_active).
+Result<void> JobCgroup::check_there() const {
+  TRY(oom_kills());
+  TRY(refused_forks());
+  return {};
+}
+
 Result<Bytes> JobCgroup::current_bytes() const { return accounts_memory() ? memory_usage_.number() : 0; }
 
 Result<std::optional<Bytes>> JobCgroup::peak_bytes() const {

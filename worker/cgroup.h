@@ -58,6 +58,9 @@ class JobCgroup {
   [[nodiscard]] Result<std::uint64_t> oom_kills() const;      // processes killed for the limit
   [[nodiscard]] Result<std::uint64_t> refused_forks() const;  // fork(2) answered EAGAIN for the limit
 
+  // Fault::kSandbox when somebody has removed it, or one of its hierarchies: nothing is limited there any more.
+  [[nodiscard]] Result<void> check_there() const;
+
   [[nodiscard]] Result<Bytes> current_bytes() const;  // in use now; 0 without accounting
   // The most since reset_peak(); nullopt where the kernel can not tell for one job alone (version 2 before Linux 6.12).
   [[nodiscard]] Result<std::optional<Bytes>> peak_bytes() const;

@@ -89,7 +89,7 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
       if (auto ended = TRY(hear_status())) return *ended;
     if (deadline.passed()) return RunOutcome{RunEnd::kTimedOut, 0, {}, {}};
     if (next_watch.passed()) {
-      if (const auto found = watch()) return RunOutcome{*found, 0, {}, {}};
+      if (auto found = watch()) return *std::move(found);
       next_watch = Deadline::in(kWatchEvery);
     }
   }

@@ -22,13 +22,13 @@ enum class RunEnd : std::uint8_t {
   kCancelled,    // the client has gone
   kMemory,       // the watch found it above its memory
   kScratch,      // the watch found it above its disk space (reduced level)
-  kSandboxLost,  // init has gone, or could not start the runner: `reason`
+  kSandboxLost,  // init or a cgroup has gone, or init could not start the runner: `reason`
 };
 
 struct RunOutcome {
   RunEnd end = RunEnd::kSandboxLost;
   int wait_status = 0;
-  std::string reason;
+  std::string reason{};
   std::optional<InitStatus> told{};  // kExited: what init, the template or the kernel has said of it
   bool over = false;                 // Sandbox::over() has been seen already
 };
@@ -45,7 +45,7 @@ struct Stream {
 class Pump {
  public:
   // Called about every kWatchEvery while the script runs; an answer ends it.
-  using Watch = std::function<std::optional<RunEnd>()>;
+  using Watch = std::function<std::optional<RunOutcome>()>;
   static constexpr Millis kWatchEvery{25};
 
   Pump(Channel& channel, Sandbox& sandbox, const Limits& limits, std::string stdin_bytes);

@@ -46,17 +46,21 @@ class JobWatch {
       : jail_(jail), sandbox_(sandbox), kills_before_(oom_kills()), refusals_before_(refused_forks()),
         memory_(std::move(proc), jail.setup.limits.memory_bytes, sandbox.tmpfs()) {}
 
-  std::optional<RunEnd> operator()() {
+  std::optional<RunOutcome> operator()() {
     sandbox_.reap_orphans();
-    if (oom_kills() > kills_before_) return RunEnd::kMemory;
+    if (jail_.cgroup)  // whoever removes it has moved the job to where nothing limits it
+      if (const auto there = jail_.cgroup->check_there(); !there)
+        return RunOutcome{.end = RunEnd::kSandboxLost, .reason = there.error().message};
+    if (oom_kills() > kills_before_) return RunOutcome{.end = RunEnd::kMemory};
     if (!jail_.cgroup_counts_memory()) {
       const auto over = memory_.over_limit(::getpid(), sandbox_.keepers());
-      if (over && *over) return RunEnd::kMemory;
+      if (over && *over) return RunOutcome{.end = RunEnd::kMemory};
     }
     if (!jail_.full() && ++calls_ % kDiskEvery == 0) {
       const Limits& limits = jail_.setup.limits;
       const auto use = disk_use(sandbox_.disk_folder(), limits.scratch_bytes, limits.scratch_inodes);
-      if (use && (use->bytes > limits.scratch_bytes || use->inodes > limits.scratch_inodes)) return RunEnd::kScratch;
+      if (use && (use->bytes > limits.scratch_bytes || use->inodes > limits.scratch_inodes))
+        return RunOutcome{.end = RunEnd::kScratch};
     }
     return std::nullopt;
   }

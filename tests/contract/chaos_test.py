@@ -78,7 +78,7 @@ class Storm:
     """Clients that send runs with known answers, one after the other, until told to stop."""
 
     def __init__(self, service, clients):
-        self.service, self.over = service, threading.Event()
+        self.service, self.over, self.right = service, threading.Event(), 0
         self.threads = concurrent.futures.ThreadPoolExecutor(clients)
         self.running = [self.threads.submit(self._client, number) for number in range(clients)]
 
@@ -89,6 +89,7 @@ class Storm:
             if self.over.is_set():
                 return kinds
             kind = self._run_one(f"client {number} turn {turn}")
+            self.right += kind == "right"
             kinds[kind] = kinds.get(kind, 0) + 1
 
     def _run_one(self, token):
