@@ -104,9 +104,20 @@ std::optional<std::uint64_t> processor_time_us(pid_t pid) {
 
 }  // namespace
 
+// The next one may well have a folder of another name: what has come of this one would stay.
+struct Sandbox::Undo {
+  Sandbox* box;
+  ~Undo() {
+    if (box == nullptr) return;
+    if (box->init_.running()) (void)box->end();
+    (void)box->clean();
+  }
+};
+
 Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_t> spared) {
   const JailPlan& plan = warm != nullptr ? warm->plan() : jail.plan;
   Sandbox box;
+  Undo undo{&box};
   if (warm != nullptr) box.kind_ = warm->kind();
   box.templates_ = std::move(spared);
   if (auto made = box.make_folders(jail, plan); !made) return failed(SetupStep::kWorkingDirectory, made.error());
@@ -168,6 +179,7 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_
   if (auto parked = box.await_parked(jail.filter.notifies ? handover.read.get() : -1); !parked)
     return failed(SetupStep::kPark, parked.error());
   box.know_runner();
+  undo.box = nullptr;
   return box;
 }
 

@@ -102,6 +102,7 @@ class Sandbox {
   Result<void> clean();
 
  private:
+  struct Undo;
   Sandbox() = default;
   Result<void> make_folders(const Jail& jail, const JailPlan& plan);
   Result<void> order_runner(const Jail& jail, Template& warm, RunnerEnds ends);

@@ -26,8 +26,15 @@ void WarmUp::drop() {
 
 void WarmUp::start() {
   drop();
-  auto started = Template::start(jail_, kind_, fmt::format("{}-{}", template_name(kind_), ++counts_.births));
-  if (!started) return lost(started.error());
+  const std::string name = fmt::format("{}-{}", template_name(kind_), ++counts_.births);
+  auto started = Template::start(jail_, kind_, name);
+  if (!started) {
+    if (JobFolder folder = jail_.plan.folder; !jail_.full()) {
+      folder.name = name;
+      (void)remove_reduced(folder);
+    }
+    return lost(started.error());
+  }
   template_ = std::make_unique<Template>(std::move(*started));
   renewal_ = Deadline::in(kRenewAfter);
 }

@@ -130,15 +130,25 @@ Result<UniqueFd> open_temp_dir(const std::string& path) {
   return sys::open(path, O_RDONLY | O_DIRECTORY);
 }
 
-Result<ReducedDirs> make_reduced(const JobFolder& folder) {
-  const UniqueFd parent = TRY(open_worker_folder(folder));
-  TRY(remove_tree(parent.get(), folder.name));
+namespace {
+
+Result<ReducedDirs> make_dirs(int parent, const JobFolder& folder) {
   ReducedDirs dirs;
-  dirs.root = TRY(make_directory(parent.get(), folder.name));
+  dirs.root = TRY(make_directory(parent, folder.name));
   dirs.work = TRY(make_directory(dirs.root.get(), "work"));
   dirs.tmp = TRY(make_directory(dirs.root.get(), "tmp"));
   dirs.work_path = folder.path() + "/work";
   dirs.tmp_path = folder.path() + "/tmp";
+  return dirs;
+}
+
+}  // namespace
+
+Result<ReducedDirs> make_reduced(const JobFolder& folder) {
+  const UniqueFd parent = TRY(open_worker_folder(folder));
+  TRY(remove_tree(parent.get(), folder.name));
+  auto dirs = make_dirs(parent.get(), folder);
+  if (!dirs) (void)remove_tree(parent.get(), folder.name);  // or each attempt on a full disk would leave it fuller
   return dirs;
 }
 

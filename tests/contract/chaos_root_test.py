@@ -1,4 +1,4 @@
-"""Role: what only root can take away from a running service: space under its temporary directory, and its cgroups.
+"""Role: what only root can take away from a running service: its cgroups.
 Callers: meson test, in the modes that root starts the service in.
 """
 import concurrent.futures
@@ -12,50 +12,7 @@ import unittest
 
 from chaos_test import REASON, Storm
 from contract import main
-from service import REDUCED, Service, eventually
-
-
-class SmallDisk(Service):
-    """A service whose temporary directory is a disk of 4 MiB, which nobody else sees."""
-
-    def command(self, *words):
-        line = super().command(*words)
-        mount = 'mount -t tmpfs -o size=4m,mode=1777 tmpfs "$TMPDIR" && exec "$@"'
-        return ["/usr/bin/unshare", "--mount", "--propagation=private", "/bin/sh", "-c", mount, "sh", *line]
-
-    def disk(self):
-        return pathlib.Path(f"/proc/{self.process.pid}/root{self.temp}")
-
-
-class FullDisk(unittest.TestCase):
-    """Without space under the temporary directory a run fails with a reason, or never needed any."""
-
-    def test_runs_are_answered_with_the_reason_and_the_service_recovers(self):
-        with SmallDisk(workers=1) as service:
-            script = {"script": "open('a', 'w').write('x' * 100000)\nprint('written')", "detail": True}
-            self.assertEqual(service.post(script).json["stdout"], "written\n")
-            eventually(service.idle, "an idle service", 30)
-            filler = service.disk() / "filler"
-            with open(filler, "wb", buffering=0) as file:
-                with self.assertRaises(OSError):
-                    while True:
-                        file.write(bytes(4096))
-            for _ in range(3):
-                answer = service.post(script)
-                self.assertEqual(answer.status, 200, answer)
-                self.check(answer.json)
-                self.assertIn(service.request("GET", "/api/health").status, (200, 503))
-            filler.unlink()
-            eventually(service.idle, "an idle service", 60)
-            self.assertEqual(service.post(script).json["stdout"], "written\n")
-
-    def check(self, result):
-        if not REDUCED:  # a job of the full level writes to memory of its own
-            self.assertEqual((result["stdout"], result["exit_code"]), ("written\n", 0), result)
-        elif result["exit_code"] == -1:  # the script itself did not fit
-            self.assertIn("no room", result["stderr"].split(REASON)[1])
-        else:  # the script did, its file did not
-            self.assertEqual((result["exit_code"], result["run"]["exception"]["type"]), (1, "OSError"), result)
+from service import Service, eventually
 
 
 class CgroupsThatVanish(unittest.TestCase):

@@ -233,6 +233,22 @@ TEST_CASE("the directories of the reduced level are made anew for each job") {
   CHECK_FALSE(make_reduced({temp.path() + "/missing", 1, "fresh"}));
 }
 
+TEST_CASE("a folder that a full disk has no names for leaves none behind") {
+  CHECK(test::with_mounts([]() -> std::string {
+          const ScratchDir dir;
+          dir.make_dir("temp");
+          for (unsigned long inodes = 2;; ++inodes) {  // the disk's own folder takes the first
+            if (const auto trouble = test::mount_tmpfs(dir.path() + "/temp", 1 << 20, inodes); !trouble.empty())
+              return trouble;
+            const bool made = make_reduced({dir.path() + "/temp", 1, "fresh"}).has_value();
+            const bool there = dir.exists("temp/worker-1/fresh");
+            ::umount2((dir.path() + "/temp").c_str(), MNT_DETACH);
+            if (made != there) return fmt::format("{} names: {}", inodes, made ? "made, but not there" : "left behind");
+            if (made) return inodes == 5 ? "" : fmt::format("made with {} names", inodes);
+          }
+        }) == "");
+}
+
 TEST_CASE("a worker's folder gets its permissions back, a link in its place is not followed") {
   const ScratchDir temp;
   temp.make_dir("worker-1");
