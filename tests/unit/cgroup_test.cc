@@ -170,6 +170,27 @@ TEST_CASE("version 1: both hierarchies serve one job") {
 
 // ---- version 2
 
+TEST_CASE("version 1: a hierarchy that is removed is noticed, whichever it is") {
+  for (const bool first : {true, false}) {
+    const OwnDirectory memory("/sys/fs/cgroup/memory");
+    const OwnDirectory pids("/sys/fs/cgroup/pids");
+    if (!memory.made() || !pids.made()) {
+      MESSAGE("not run: no version 1 hierarchies that this user may write to");
+      return;
+    }
+    const JobCgroup cgroup = JobCgroup::open({memory.path(), pids.path()}).value();
+    CHECK(cgroup.check_there().has_value());
+    const OwnDirectory& removed = first ? memory : pids;
+    REQUIRE(::rmdir(removed.path().c_str()) == 0);
+    const auto there = cgroup.check_there();
+    REQUIRE_FALSE(there.has_value());
+    CHECK(there.error().fault == Fault::kSandbox);
+    CHECK(there.error().message.starts_with(fmt::format("cgroup: {}/", removed.path())));
+    CHECK(there.error().message.ends_with(": ENODEV"));
+    REQUIRE(::mkdir(removed.path().c_str(), 0755) == 0);  // for its owner to remove
+  }
+}
+
 TEST_CASE("version 2: processes enter, are seen and killed at once") {
   for (const char* hierarchy : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"}) {
     if (!std::filesystem::exists(std::string(hierarchy) + "/cgroup.controllers")) continue;
@@ -229,6 +250,16 @@ TEST_CASE("version 2: limits, counters and kills go to the files that the kernel
   REQUIRE(cgroup.reset_peak().has_value());
   CHECK(directory.content("memory.peak").starts_with("0\n"));  // any write will do, and a real file answers anew
   CHECK(cgroup.oom_kills().value() == 2);  // read from the beginning each time
+}
+
+TEST_CASE("version 2: a kernel that counts less is not taken for a cgroup that has been removed") {
+  const test::ScratchDir directory;
+  play_version_2(directory);
+  REQUIRE(std::filesystem::remove(directory.path() + "/memory.events"));
+  directory.make_file("memory.events", "low 0\nhigh 0\nmax 9\noom 3\n");  // before Linux 4.13
+  const JobCgroup cgroup = JobCgroup::open({directory.path()}).value();
+  CHECK_FALSE(cgroup.oom_kills().has_value());
+  CHECK(cgroup.check_there().has_value());
 }
 
 TEST_CASE("version 2: a peak that can not be reset tells nothing about one job") {
