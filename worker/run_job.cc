@@ -48,6 +48,7 @@ class JobWatch {
 
   std::optional<RunOutcome> operator()() {
     sandbox_.reap_orphans();
+    sandbox_.end_idle_template();
     if (jail_.cgroup)  // whoever removes it has moved the job to where nothing limits it
       if (const auto there = jail_.cgroup->check_there(); !there)
         return RunOutcome{.end = RunEnd::kSandboxLost, .reason = there.error().message};

@@ -386,13 +386,16 @@ Result<InitStatus> Sandbox::reap_runner() {
   }
 }
 
-// A dead runner that nobody has reaped has a template that hangs, or has been stopped. When that is dead this process
-// reaps it.
-void Sandbox::end_idle_template() const {
+// Its runner becomes a child of this process then.
+void Sandbox::end_idle_template() {
+  pollfd runner{runner_pidfd_.get(), POLLIN, 0};
+  if (!warm() || ::poll(&runner, 1, 0) != 1) return;
+  if (!reap_limit_) reap_limit_ = Deadline::in(kReapLimit);
+  if (!reap_limit_->passed()) return;
   const auto proc = ProcDir::open();
-  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
-  const bool waits = runner && runner->start_time == runner_start_ && runner->ended();
-  if (waits && is_template(runner->parent)) ::kill(runner->parent, SIGKILL);  // a child of ours that has not been reaped
+  const auto dead = proc ? proc->look_up(runner_pid_) : std::nullopt;
+  const bool waits = dead && dead->start_time == runner_start_ && dead->ended();
+  if (waits && is_template(dead->parent)) ::kill(dead->parent, SIGKILL);  // a child of ours that has not been reaped
 }
 
 Sandbox::~Sandbox() {
@@ -405,10 +408,9 @@ Result<ExitStatus> Sandbox::end() {
   // At the full level the kernel ends the whole namespace before it lets init end (pid_namespaces(7)).
   // It waits for them to be reaped, too: init does that, or the template, or when that is lost, this process.
   const Deadline limit = Deadline::in(kEndLimit);
-  const Deadline patience = Deadline::in(kReapLimit);
   auto status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   while (!status && !limit.passed()) {
-    if (patience.passed()) end_idle_template();
+    end_idle_template();
     reap_lost_runners();
     status = TRY(init_.wait(limit.earlier(Deadline::in(kReapEvery))));
   }

@@ -85,6 +85,10 @@ class Sandbox {
   // Reduced level, warm: reaps what the script has left behind so far, which becomes this process's.
   void reap_orphans() const;
 
+  // To be called now and then: a warm runner that has ended and that its template has not reaped for a second has a
+  // template that hangs, or has been stopped. That is killed.
+  void end_idle_template();
+
   // The end of a warm runner whose template has died: it has become a child of this process. Call it when runner_fd()
   // is readable.
   Result<InitStatus> reap_runner();
@@ -109,7 +113,6 @@ class Sandbox {
   Result<void> await_fork();
   Result<void> await_parked(int handover);
   void know_runner();
-  void end_idle_template() const;
   [[nodiscard]] bool is_template(pid_t pid) const;
   [[nodiscard]] bool over(const ProcDir& proc) const;
   [[nodiscard]] bool without_orphans(const ProcDir& proc) const;
@@ -128,6 +131,7 @@ class Sandbox {
   std::vector<pid_t> templates_;
   pid_t runner_pid_ = 0;  // 0: not known. Nobody reaps it before its end has been told
   UniqueFd runner_pidfd_;  // a warm one's
+  std::optional<Deadline> reap_limit_;  // for its template, once it has ended
   std::uint64_t runner_start_ = 0;  // tells its pid from that of a later process
   Bytes parked_memory_ = 0;         // the most that it has held so far
   JobFolder folder_;                    // reduced level

@@ -140,6 +140,18 @@ class Disturbed(ServiceTest):
         self.assertEqual(self.service.worker_pids(), workers)
         self.service.remember()
 
+    def test_how_a_job_ended_is_known_though_its_template_is_stopped_meanwhile(self):
+        # The runner has no last word of its own, and the template does not tell.
+        for text, code in (("os.kill(os.getpid(), 9)", 137), ("os._exit(3)", 3), ("print('end')", 0)):
+            with self.subTest(text), concurrent.futures.ThreadPoolExecutor() as pool:
+                template, = self.service.templates()
+                job = pool.submit(self.service.post, {"script": f"import os, time; time.sleep(1); {text}", "timeout_s": 60})
+                self.service.wait_busy()
+                os.kill(template, signal.SIGSTOP)
+                self.assertEqual(job.result().json["exit_code"], code)
+                eventually(lambda: self.service.templates() - {template}, "another template")
+                self.service.remember()
+
     def test_a_job_can_not_send_it_any(self):
         found = self.output_of("""
             import os
