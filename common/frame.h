@@ -24,7 +24,7 @@
 //                  <-                            Exit              the last of the job
 //                  <-                            Ready             nothing of the job is left, the next sandbox is parked
 //
-// Ready may come again while no job runs, when a parked sandbox had to be replaced; it may cross a Job on its way. A
+// Ready may come again while no job runs, when a parked sandbox has been replaced; it may cross a Job on its way. A
 // Cancel may cross an Exit: a worker without a job takes no notice of it.
 //
 // Backpressure: both ends write only while the other reads; a worker that can not write stops reading its script's

@@ -92,6 +92,7 @@ struct ReadyReport {
   std::uint64_t leaks = 0;    // jobs of this worker that left something behind (the worker ends after one)
   bool templates = false;     // it has warm runners, or will once a template is ready
   TemplateCounts counts;
+  std::vector<std::uint32_t> template_pids;  // of those that live now
 };
 
 enum class Verdict : std::uint8_t {
@@ -147,7 +148,7 @@ template <class A> void fields(A& a, CancelOrder& v) { a(v.reason); }
 template <class A> void fields(A& a, LayerState& v) { a(v.name, v.active, v.detail); }
 template <class A> void fields(A& a, TemplateCounts& v) { a(v.births, v.losses, v.forks); }
 template <class A> void fields(A& a, ReadyReport& v) {
-  a(v.level, v.python, v.layers, v.leaks, v.templates, v.counts);
+  a(v.level, v.python, v.layers, v.leaks, v.templates, v.counts, v.template_pids);
 }
 template <class A> void fields(A& a, ExceptionInfo& v) { a(v.type, v.message, v.file, v.line, v.source); }
 template <class A> void fields(A& a, ArtifactHeader& v) { a(v.name, v.bytes, v.skipped); }

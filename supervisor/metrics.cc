@@ -109,21 +109,20 @@ std::vector<MetricFamily> describe_pool(const PoolHealth& health) {
   };
 }
 
-// What lives below this process, by role: workers; templates, which are children of a worker and lead a session each; and
-// the rest, which is sandboxes with a parked or a running interpreter in them.
-std::vector<MetricFamily> describe_memory(const std::vector<pid_t>& workers) {
+// What lives below the workers is theirs: templates by what they have told, so that no job can pass for one, and the rest,
+// which is sandboxes with a parked or a running interpreter in them.
+std::vector<MetricFamily> describe_memory(const PoolHealth& health) {
   const auto proc = ProcDir::open();
   const auto below = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());
   if (!below) return {};
-  const auto is_worker = [&](pid_t pid) { return std::ranges::find(workers, pid) != workers.end(); };
-  std::vector<pid_t> ours = workers;  // and what they started
+  const auto among = [](const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); };
+  std::vector<pid_t> ours = health.worker_pids;  // and what they started
   std::uint64_t of_workers = 0, of_templates = 0, of_sandboxes = 0;
   for (const ProcessInfo& process : *below) {
-    if (is_worker(process.pid)) of_workers += process.resident_pages;
-    if (std::ranges::find(ours, process.parent) == ours.end()) continue;
+    if (among(health.worker_pids, process.pid)) of_workers += process.resident_pages;
+    if (!among(ours, process.parent)) continue;
     ours.push_back(process.pid);
-    const bool is_template = is_worker(process.parent) && process.session == process.pid;
-    (is_template ? of_templates : of_sandboxes) += process.resident_pages;
+    (among(health.template_pids, process.pid) ? of_templates : of_sandboxes) += process.resident_pages;
   }
   const auto bytes = [](std::uint64_t pages) { return count(pages * static_cast<Bytes>(::sysconf(_SC_PAGESIZE))); };
   return {make_family("coderunner_resident_memory_bytes", MetricType::Gauge,
@@ -228,7 +227,7 @@ HttpReply Metrics::make_page(const PoolHealth& health, Bytes held, std::string_v
                       "Bytes of requests that are being read or wait for a worker; --queue-bytes bounds them.",
                       {{"", "", count(held)}})});
   append(describe_process());
-  append(describe_memory(health.workers));
+  append(describe_memory(health));
   HttpReply reply;
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
   reply.headers.emplace_back("Cache-Control", "no-store");

@@ -47,6 +47,7 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   auto heard = decode<ReadyReport>(frame.payload);
   if (!heard) return condemn(slot, heard.error().message);
   note_templates(slot, heard->counts);
+  slot.template_pids = heard->template_pids;
   if (heard->leaks > 0) {
     // It ends by itself, and is condemned when it has not done so in time.
     leaks += heard->leaks;
@@ -59,7 +60,8 @@ void Pool::State::on_frame(std::size_t index, const Frame& frame) {
   slot.was_ready = true;
   back_off.succeeded();
   trouble.clear();
-  // A worker that is ready already has found its parked sandbox broken and made another one.
+  // A worker that is ready already has put another sandbox in place of the parked one, which had broken or was no match
+  // for what its templates can fork by now.
   if (slot.state != SlotState::kReady) make_ready(index);
 }
 
@@ -236,7 +238,9 @@ PoolHealth Pool::health() const {
   health.births = state.births;
   for (const Slot& slot : state.slots) {
     health.respawns += slot.generation > 0 ? slot.generation - 1 : 0;
-    if (slot.child.running()) health.workers.push_back(slot.child.pid());
+    if (!slot.child.running()) continue;
+    health.worker_pids.push_back(slot.child.pid());
+    health.template_pids.insert(health.template_pids.end(), slot.template_pids.begin(), slot.template_pids.end());
   }
   health.leaks = state.leaks;
   health.templates = state.templates;

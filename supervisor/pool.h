@@ -76,7 +76,7 @@ struct PoolHealth {
   std::uint64_t respawns = 0;               // those of them that were not their slot's first
   std::uint64_t leaks = 0;
   TemplateCounts templates;                 // of all workers there have been, as far as they have told
-  std::vector<pid_t> workers;               // processes
+  std::vector<pid_t> worker_pids, template_pids;
   bool draining = false;
   std::optional<ReadyReport> report;        // of the worker that spoke last
   std::string trouble;                      // why the last birth failed, empty when none did since one was ready

@@ -30,6 +30,7 @@ struct Slot {
   bool packages = true;              // the last job's, to which the worker keeps (Templates); at first it has all it can
   std::string trouble;               // why it was condemned, or its own last words
   TemplateCounts counts;             // that it told of last
+  std::vector<std::uint32_t> template_pids;
   bool littered = false;             // what its last worker left could not be cleared away yet
   Child child;
   Channel channel;  // not while busy

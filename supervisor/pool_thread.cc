@@ -104,6 +104,7 @@ void Pool::State::bear(std::size_t index) {
   slot.was_ready = false;
   slot.packages = true;
   slot.counts = {};
+  slot.template_pids.clear();
   slot.due = Deadline::in(config.timings.birth_limit);
   slot.trouble.clear();
   slot.child = std::move(born->child);

@@ -1,7 +1,7 @@
 // Role: the order of a job's frames, on both ways, and the clock over it.
 // Callers: see session.h.
 // Law: one thread, one poll(2): feeding and listening go on side by side, so that neither end waits for the other. At
-// most kFeedAhead bytes of a request are copied into frames at a time.
+// most kFeedAhead pieces of a request are copied into frames at a time.
 #include "supervisor/session.h"
 
 #include <fmt/format.h>

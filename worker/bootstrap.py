@@ -10,11 +10,11 @@
 #
 # What comes in on the go pipe (NUL-separated, each field ended by a NUL; runner.cc writes it):
 #   entry point, number of arguments, the arguments, number of variables, NAME=value for each
-# What goes out on the report pipe (NUL-separated; verdict.cc reads it):
+# What goes out on the report pipe (NUL-separated; boot_report.cc and stack_collector.cc read it):
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
 #   "ended", peak memory in bytes                        warm runners, when all that can be observed has happened
-#   the stack of a thread, as faulthandler writes it     on STACK_SIGNAL to that thread; nothing where it runs no Python
+#   the stack of a thread, as faulthandler writes it, and \1   on STACK_SIGNAL to that thread; \1 alone: it runs no Python
 
 # One of the two that the C library keeps to itself: it lets nobody block, ignore or handle it (nptl(7)), and uses it
 # only in pthread_cancel(3), which Python never calls. runner.h has the same number.
@@ -122,11 +122,13 @@ def show_stacks_on_signal(report):
 
     # Places in the page, behind the code: what it needs, and a struct sigaction, its handler first (rt_sigaction(2)).
     registered, needs, at = 64, 192, 256
-    machines = {  # the system call, and the code: handler(64); write(report, "", 1)
-        "x86_64": (13, "4883ec08 bf40000000 ff15b1000000 8b3db3000000 488d35b0000000 ba01000000 89d0 0f05 4883c408 c3"),
-        "aarch64": (134, "fd7bbfa9 00088052 d0050058 00023fd6 c0050018 c1050010 22008052 08088052 010000d4 fd7bc1a8"
+    machines = {  # the system call, and the code: handler(64); write(report, "\1\0", 2)
+        "x86_64": (13, "4883ec08 bf40000000 ff15b1000000 8b3db3000000 488d35b0000000 ba02000000 b801000000 0f05"
+                       "4883c408 c3"),
+        "aarch64": (134, "fd7bbfa9 00088052 d0050058 00023fd6 c0050018 c1050010 42008052 08088052 010000d4 fd7bc1a8"
                          "c0035fd6"),
     }
+    modules = ("_ctypes", "faulthandler", "mmap")
 
     class Byte(_ctypes._SimpleCData):
         _type_ = "c"
@@ -136,11 +138,12 @@ def show_stacks_on_signal(report):
 
     try:
         number, code = machines[os.uname().machine]
-        # Private: what a template's jobs share, one could change for the others.
+        # Private: what a template's jobs share, one could change for the others. Not to be run before it is written:
+        # some processors keep instructions apart from data (aarch64), and the kernel sees to that when it is made so.
         page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
-                         prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    except (KeyError, OSError):  # another machine, or no such memory: a script that times out has no stack then
-        return []
+                         prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    except (KeyError, OSError):  # another machine, or no memory: a script that times out has no stack then
+        return [sys.modules.pop(name) for name in modules]
     view = Page.from_buffer(page)
     _ctypes.Py_INCREF(view)  # never to be freed
     libc = _ctypes.dlopen(None, 0)
@@ -151,14 +154,17 @@ def show_stacks_on_signal(report):
     _ctypes.call_function(syscall, (number, registered, None, action, 8))
     code = bytes.fromhex(code)
     page[:len(code)] = code
-    page[needs:needs + 12] = page[at:at + 8] + report.to_bytes(4, sys.byteorder)  # and zeros: the NUL that it writes
+    page[needs:needs + 12] = page[at:at + 8] + report.to_bytes(4, sys.byteorder)
+    page[needs + 12] = 1  # and zeros behind it
     page[at:at + 8] = _ctypes.addressof(view).to_bytes(8, sys.byteorder)
     _ctypes.call_function(syscall, (number, STACK_SIGNAL, action, None, 8))
     page[at:at + 32] = bytes(32)
     _ctypes.call_function(syscall, (number, registered, action, None, 8))
-    _ctypes.call_function(_ctypes.dlsym(libc, "mprotect"),
-                          (_ctypes.byref(view), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC))
-    return [sys.modules.pop(name) for name in ("_ctypes", "faulthandler", "mmap")]
+    refused = _ctypes.call_function(_ctypes.dlsym(libc, "mprotect"),
+                                    (_ctypes.byref(view), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC))
+    if refused:
+        _ctypes.call_function(syscall, (number, STACK_SIGNAL, action, None, 8))
+    return [sys.modules.pop(name) for name in modules]
 
 
 def still_ours(os, descriptor, pipe):

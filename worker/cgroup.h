@@ -56,6 +56,7 @@ class JobCgroup {
 
   // Counters since the cgroup was made: compare before and after a job. 0 where there is no such controller.
   [[nodiscard]] Result<std::uint64_t> oom_kills() const;      // processes killed for the limit
+  [[nodiscard]] bool counts_refused_forks() const { return pids_events_.valid(); }
   [[nodiscard]] Result<std::uint64_t> refused_forks() const;  // fork(2) answered EAGAIN for the limit
 
   // Fault::kSandbox when somebody has removed it, or one of its hierarchies: nothing is limited there any more.

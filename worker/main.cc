@@ -90,7 +90,7 @@ Result<void> check_nothing_left(Channel& channel, const Jail& jail, LeakSentinel
                                 const std::string& folder) {
   const std::string left = TRY(sentinel.look(templates.all_sessions(), folder));
   if (left.empty()) return {};
-  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, templates.wanted(), templates.counts()};
+  const ReadyReport last_words{jail.plan.level, "", jail.layers, 1, templates.wanted(), templates.counts(), {}};
   TRY(channel.send(FrameType::kReady, encode(last_words), Deadline::in(kTellLimit)));
   return fail(Fault::kSandbox, fmt::format("a job has left behind: {}", left));
 }
@@ -125,7 +125,9 @@ bool could_be_better(const Sandbox& sandbox, Templates& templates) {
 }
 
 Result<void> tell_ready(Channel& channel, const Jail& jail, const Sandbox& sandbox, const Templates& templates) {
-  const ReadyReport report{jail.plan.level, sandbox.python_version(), jail.layers, 0, templates.wanted(), templates.counts()};
+  const auto living = templates.sessions();
+  const ReadyReport report{jail.plan.level,    sandbox.python_version(), jail.layers, 0,
+                           templates.wanted(), templates.counts(),       {living.begin(), living.end()}};
   return channel.send(FrameType::kReady, encode(report), Deadline::in(kTellLimit));
 }
 

@@ -1,5 +1,5 @@
-// Role: counting the processes below one, and ending all of them where no PID namespace does it.
-// Callers: sandbox.cc, pump.cc, run_job.cc, memory_watch.cc.
+// Role: ending all processes below one where no PID namespace does it, but those that are spared.
+// Callers: sandbox.cc, run_job.cc, memory_watch.cc, leak_sentinel.cc.
 // Law: a pid from a listing may belong to somebody else by the time it is used: a signal goes through a pidfd whose
 // process is still the one that was listed (same start time).
 #pragma once

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -12,13 +13,10 @@
 #include "common/sys.h"
 #include "common/wire.h"
 #include "worker/boot_report.h"
-#include "worker/process_tree.h"
+#include "worker/stack_collector.h"
 
 namespace coderunner {
 namespace {
-
-constexpr std::string_view kStackHead = "Stack (most recent call first):\n";  // faulthandler's own
-constexpr Bytes kOneStack = 2 * kMaxPayload;  // faulthandler writes a hundred frames at most
 
 // On its way out is enough: a killed init ends only after everybody in its namespace has been reaped.
 bool init_ended(const Sandbox& sandbox) {
@@ -95,45 +93,24 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
   }
 }
 
-// One thread after the other: faulthandler gives way to itself, so two that write at once would be one. A thread that
-// does not answer costs its share of the time.
+// One thread after the other, since faulthandler gives way to itself: of two that write at once one would write nothing.
+// So each is waited for, as long as there is time.
 Result<std::string> Pump::ask_for_stacks() {
-  constexpr Millis kShare{50};
   const Deadline limit = Deadline::in(kStackLimit);
   const std::vector<pid_t> threads = sandbox_.threads();
-  std::string stacks;
-  for (std::size_t asked = 0; asked < threads.size(); ++asked) {
-    if (limit.passed() || stacks.size() + 2 * kOneStack > kStackBytes)
-      return stacks + fmt::format("\n[{} more threads]\n", threads.size() - asked);
-    sandbox_.ask_for_stack(threads[asked]);
-    const Deadline share = threads.size() == 1 ? limit : Deadline::in(kShare).earlier(limit);
-    const std::string stack = TRY(hear_stack(share));
-    if (!stack.empty() && !stacks.empty()) stacks += '\n';
-    stacks += stack;
-  }
-  return stacks;
-}
-
-// A stack is known by how it begins, and ends with a NUL. Any other record is passed over: that of a script which ends
-// at this moment, of which the last line may be a part, too. What else the script may write there it says to itself.
-Result<std::string> Pump::hear_stack(Deadline limit) {
-  std::string heard;
-  while (heard.size() < kOneStack - kMaxPayload) {
+  StackCollector answers;
+  std::size_t asked = 0;
+  while (answers.answered() < threads.size() && !limit.passed()) {
+    if (answers.answered() >= asked) sandbox_.ask_for_stack(threads[asked++]);
     pollfd entry{sandbox_.report_read.get(), POLLIN, 0};
     if (TRY(sys::poll({&entry, 1}, limit)) == 0) break;
     const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
-    if (!count || *count == 0) break;
-    heard.append(buffer_, 0, *count);
-    for (std::size_t end = 0; !heard.starts_with(kStackHead) && (end = heard.find('\0')) != heard.npos;) {
-      if (end == 0) return std::string();  // no Python in this thread
-      heard.erase(0, end + 1);
-    }
-    if (heard.ends_with('\0')) break;
+    if (count && *count == 0) break;
+    if (count) answers.feed(std::string_view(buffer_).substr(0, *count));
   }
-  if (!heard.starts_with(kStackHead)) return std::string();
-  heard.resize(std::min(heard.size(), heard.find('\0')));
-  heard.resize(heard.rfind('\n') + 1);
-  return heard;
+  const std::size_t silent = threads.size() - std::min(answers.answered(), threads.size());
+  if (answers.text().empty() || silent == 0) return answers.text();
+  return answers.text() + fmt::format("\n[Threads that did not answer: {}]\n", silent);
 }
 
 Result<void> Pump::send_stacks(std::string_view stacks) {

@@ -53,8 +53,8 @@ class Pump {
   // Until the run is over. An Error means that the supervisor has gone or broken the protocol.
   Result<RunOutcome> run(Deadline deadline, const Watch& watch);
   // After the deadline, before the end: where each thread of the script is, the first one first, a blank line between
-  // two. Takes kStackLimit at most; says how many threads have not been asked by then. Empty when the script has become
-  // another program, say.
+  // two. Takes kStackLimit at most; says how many threads have not answered by then. Empty when none has: the script has
+  // become another program, say.
   Result<std::string> ask_for_stacks();
   static constexpr Millis kStackLimit{200};
   // When every process of the job is dead: the rest of its output.
@@ -80,7 +80,6 @@ class Pump {
   Result<void> relay(Stream& stream);
   Result<void> pass_on(Stream& stream, std::string_view bytes);
   void feed_stdin();
-  Result<std::string> hear_stack(Deadline limit);
 
   Channel& channel_;
   Sandbox& sandbox_;

@@ -69,7 +69,7 @@ class JobWatch {
   [[nodiscard]] bool oom_killed() const { return oom_kills() > kills_before_; }
   // nullopt: nobody counts.
   [[nodiscard]] std::optional<bool> fork_refused() const {
-    if (!jail_.cgroup || !jail_.cgroup->limits_processes()) return std::nullopt;
+    if (!jail_.cgroup || !jail_.cgroup->counts_refused_forks()) return std::nullopt;
     return refused_forks() > refusals_before_;
   }
   [[nodiscard]] Bytes peak() const { return memory_.peak(); }

@@ -26,7 +26,7 @@ struct RunnerKit {
   unsigned landlock_abi = 0;  // reduced level; 0: the kernel has none
 };
 
-// On this signal a thread of the interpreter writes its stack to the report pipe, and a NUL (bootstrap.py).
+// On this signal a thread of the interpreter writes its stack to the report pipe (stack_collector.h).
 inline constexpr int kStackSignal = 32;
 
 // What execve(2) wants, made ready beforehand: behind the limit of address space nothing should be allocated any more.

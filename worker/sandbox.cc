@@ -288,14 +288,20 @@ bool Sandbox::well() const {
   return proc && proc->lives(init_.pid()) && (runner_pid_ <= 0 || proc->lives(runner_pid_));
 }
 
-std::vector<pid_t> Sandbox::threads() const {
-  const auto proc = ProcDir::open();
-  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
-  return runner && runner->start_time == runner_start_ ? proc->threads(runner_pid_) : std::vector<pid_t>();
+std::optional<ProcessInfo> Sandbox::look_at_runner(const ProcDir& proc) const {
+  auto runner = proc.look_up(runner_pid_);
+  return runner && runner->start_time == runner_start_ ? runner : std::nullopt;
 }
 
-// One that has been stopped looks at no signal.
+std::vector<pid_t> Sandbox::threads() const {
+  const auto proc = ProcDir::open();
+  return proc && look_at_runner(*proc) ? proc->threads(runner_pid_) : std::vector<pid_t>();
+}
+
+// No pidfd leads to one thread alone before Linux 6.9. One that has been stopped looks at no signal.
 void Sandbox::ask_for_stack(pid_t thread) const {
+  const auto proc = ProcDir::open();
+  if (!proc || !look_at_runner(*proc)) return;
   for (const int signal : {kStackSignal, SIGCONT}) (void)::tgkill(runner_pid_, thread, signal);
 }
 
@@ -333,16 +339,15 @@ bool Sandbox::over() const {
 bool Sandbox::over(const ProcDir& proc) const {
   if (warm()) {
     if (runner_pid_ <= 0) return false;
-    const auto runner = proc.look_up(runner_pid_);
-    const bool same = runner && runner->start_time == runner_start_;
-    if (same && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
+    const auto runner = look_at_runner(proc);
+    if (runner && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
   }
   return without_orphans(proc);
 }
 
 std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootReport::Ended& word, Bytes memory_limit) const {
-  const auto runner = proc.look_up(runner_pid_);
-  if (!runner || runner->start_time != runner_start_) return std::nullopt;
+  const auto runner = look_at_runner(proc);
+  if (!runner) return std::nullopt;
   if (runner->wait_status == 0 && !may_look_into(runner_pid_)) return std::nullopt;
   const auto own = processor_time_us(runner_pid_);
   // Below half of what the parked runner held, or far above the limit, it can not be: libraries count here, too.
@@ -363,8 +368,8 @@ std::optional<Sandbox::EarlyEnd> Sandbox::await_early_end(const BootReport::Ende
   const auto proc = ProcDir::open();
   if (!proc || !warm()) return std::nullopt;
   for (const Deadline limit = Deadline::in(kEarlyLimit); !limit.passed(); ::nanosleep(&kPause, nullptr)) {
-    const auto runner = proc->look_up(runner_pid_);
-    if (!runner || runner->start_time != runner_start_) break;  // reaped: told already
+    const auto runner = look_at_runner(*proc);
+    if (!runner) break;  // reaped: told already
     if (!runner->exiting || runner->mapped || runner->threads > 1) continue;
     const auto status = early_end(*proc, word, memory_limit);
     return status ? std::optional(EarlyEnd{*status, over(*proc)}) : std::nullopt;
@@ -393,8 +398,8 @@ void Sandbox::end_idle_template() {
   if (!reap_limit_) reap_limit_ = Deadline::in(kReapLimit);
   if (!reap_limit_->passed()) return;
   const auto proc = ProcDir::open();
-  const auto dead = proc ? proc->look_up(runner_pid_) : std::nullopt;
-  const bool waits = dead && dead->start_time == runner_start_ && dead->ended();
+  const auto dead = proc ? look_at_runner(*proc) : std::nullopt;
+  const bool waits = dead && dead->ended();
   if (waits && is_template(dead->parent)) ::kill(dead->parent, SIGKILL);  // a child of ours that has not been reaped
 }
 

@@ -80,7 +80,7 @@ class Sandbox {
 
   // The threads of the interpreter, its first one first. None when it has ended, or has never been seen.
   [[nodiscard]] std::vector<pid_t> threads() const;
-  // Has one of them write its stack to report_read, and a NUL: no more than that where it runs no Python.
+  // Has one of them write its stack to report_read (stack_collector.h).
   void ask_for_stack(pid_t thread) const;
   // Reduced level, warm: reaps what the script has left behind so far, which becomes this process's.
   void reap_orphans() const;
@@ -113,6 +113,7 @@ class Sandbox {
   Result<void> await_fork();
   Result<void> await_parked(int handover);
   void know_runner();
+  [[nodiscard]] std::optional<ProcessInfo> look_at_runner(const ProcDir& proc) const;  // nullopt: gone
   [[nodiscard]] bool is_template(pid_t pid) const;
   [[nodiscard]] bool over(const ProcDir& proc) const;
   [[nodiscard]] bool without_orphans(const ProcDir& proc) const;

@@ -25,10 +25,13 @@ void set(ExitReport& report, int code, Verdict verdict, LimitName limit) {
 bool at_process_limit(const Evidence& evidence, const ExceptionInfo& exception) {
   const bool thread = exception.type == "RuntimeError" && exception.message == "can't start new thread";
   const bool again = exception.type == "BlockingIOError";  // EAGAIN, of a fork or of anything else
-  if (evidence.fork_refused) return *evidence.fork_refused && (thread || again);
-  constexpr std::string_view kForking[] = {"/subprocess.py", "/popen_fork.py", "/util.py"};
-  return again && (exception.source.contains("fork") ||
-                   std::ranges::any_of(kForking, [&](auto name) { return exception.file.ends_with(name); }));
+  // Files of the job's own have no absolute path here.
+  constexpr std::string_view kForking[] = {"/subprocess.py", "/multiprocessing/popen_fork.py", "/multiprocessing/util.py"};
+  const bool fork = again && (exception.source.contains("fork(") ||
+                              std::ranges::any_of(kForking, [&](auto name) {
+                                return exception.file.starts_with('/') && exception.file.ends_with(name);
+                              }));
+  return thread ? evidence.fork_refused.value_or(false) : fork && evidence.fork_refused.value_or(true);
 }
 
 void judge_exit(const Evidence& evidence, ExitReport& report) {

@@ -5,7 +5,7 @@ import concurrent.futures
 import re
 
 from contract import ServiceTest, main, script
-from service import Service
+from service import MODE, Service
 
 CAP = 65536
 HEAD = "Stack (most recent call first):\n"
@@ -92,25 +92,57 @@ class TimedOut(ServiceTest):
     def test_every_thread_is_asked_the_first_one_first(self):
         for name, threads, depth in (("more than faulthandler asks by itself", 110, 2), ("deep ones", 60, 98)):
             with self.subTest(name):
+                # Small stacks: where no cgroup counts memory, address space is limited.
                 result = self.time_out(f"""
-                    import threading, time
+                    import threading, time; threading.stack_size(1 << 18)
                     def deepest(left):
                         if left: deepest(left - 1)
                         time.sleep(600)
-                    for _ in range({threads}): threading.Thread(target=deepest, args=({depth},)).start()
+                    started = 0
+                    try:
+                        for started in range(1, {threads} + 1): threading.Thread(target=deepest, args=({depth},)).start()
+                    except RuntimeError: started -= 1  # the processes of all jobs of this user count together
+                    print(started)
                     time.sleep(600)
                     """)
                 stack, note = result["stderr"][:-len(NOTE)], result["stderr"][-len(NOTE):]
                 self.assertEqual(note, NOTE)
                 first, *others = stack.split(HEAD)[1:]
-                self.assertRegex(first, r'\A  File "[^"]*script\.py", line 6 in <module>\n\n\Z')
+                self.assertRegex(first, r'\A  File "[^"]*script\.py", line 10 in <module>\n\n\Z')
+                started = int(result["stdout"])
+                self.assertGreaterEqual(started, 1 if MODE.startswith("user-reduced") else threads)
                 # Where so much else goes on that the time is not enough, how many are missing is said.
-                last = re.fullmatch(r"(?s)(.*\n)\n\[([0-9]+) more threads\]\n", others[-1])
+                last = re.fullmatch(r"(?s)(.*\n)\n\[Threads that did not answer: ([0-9]+)\]\n", others[-1])
                 others[-1:] = [last[1] + "\n"] if last else [others[-1] + "\n"]
-                self.assertEqual(len(others) + (int(last[2]) if last else 0), threads)
+                self.assertEqual(len(others) + (int(last[2]) if last else 0), started)
                 for other in others:
                     self.assertEqual(other.count("line 4 in deepest\n"), 1, other)
                     self.assertRegex(other, r"(?s)  (File [^\n]*|\.\.\.)\n\n\Z")
+
+    def test_threads_that_are_busy_in_c_answer_or_are_counted(self):
+        # More of them than processors, so that some have to wait for their turn to answer.
+        result = self.time_out("""
+            import hashlib, threading
+            data = bytes(50_000_000)
+            def busy():
+                while True: hashlib.sha256(data)
+            for _ in range(12): threading.Thread(target=busy).start()
+            busy()
+            """)
+        silent = re.search(r"\n\[Threads that did not answer: ([0-9]+)\]\n", result["stderr"])
+        self.assertEqual(result["stderr"].count(HEAD) + (int(silent[1]) if silent else 0), 13, result)
+
+    def test_who_floods_the_pipe_that_stacks_come_by_gains_no_time(self):
+        # The parent's own answer is taken away, or it would end the asking.
+        result = self.run_script("""
+            import os, time
+            pipe = max(int(name) for name in os.listdir('/proc/self/fd') if int(name) > 900)
+            if os.fork() == 0:
+                while True: os.write(pipe, b'x\\0' * 2048)
+            os.close(pipe)
+            time.sleep(600)
+            """, timeout_s=2)
+        self.assertEqual((result["exit_code"], result["stderr"]), (124, NOTE))
 
     def test_threads_that_run_no_python_are_passed_over(self):
         result = self.time_out("""

@@ -206,7 +206,7 @@ TEST_CASE("what workers tell of their templates adds up, whichever frame is miss
   Pool pool(script.config());
   CHECK(run_job(pool).empty());
   CHECK(eventually([&] { return pool.health().templates == TemplateCounts{2, 1, 4}; }));
-  CHECK(pool.health().workers.size() == 1);
+  CHECK(pool.health().worker_pids.size() == 1);
   run_job(pool);  // is lost with the worker
   CHECK(eventually([&] { return pool.health().templates == TemplateCounts{4, 1, 14}; }));
 }

@@ -10,7 +10,7 @@ constexpr std::string_view kNoProc = "/nonexistent";
 
 SandboxReport report_of(SandboxLevel level, std::vector<LayerState> layers, std::string_view output, unsigned abi = 7) {
   const auto attempts = parse_attempts(output);
-  return make_sandbox_report({level, "3.11.2", std::move(layers), 0, false, {}}, attempts, {"6.1.0", abi}, {std::string(kNoProc)});
+  return make_sandbox_report({level, "3.11.2", std::move(layers), 0, false, {}, {}}, attempts, {"6.1.0", abi}, {std::string(kNoProc)});
 }
 
 TEST_CASE("the probe's lines are read, and nothing else is") {

@@ -70,6 +70,7 @@ TEST_CASE("the limit on processes is named where it ended the script, as far as 
   const ExceptionInfo fork{"BlockingIOError", "[Errno 11]", "script.py", 3, "if os.fork() == 0: pass"};
   const ExceptionInfo start{"BlockingIOError", "[Errno 11]", "/usr/lib/python3.11/subprocess.py", 1901, ""};
   const ExceptionInfo read{"BlockingIOError", "[Errno 11]", "script.py", 3, "socket.recv(1)"};
+  const ExceptionInfo own{"BlockingIOError", "[Errno 11]", "pkg/subprocess.py", 3, "os.read(fd, 1)  # not a fork"};
   const ExceptionInfo other{"RuntimeError", "odd", "script.py", 3, "os.fork()"};
   struct Case {
     const char* what;
@@ -87,6 +88,9 @@ TEST_CASE("the limit on processes is named where it ended the script, as far as 
       {"a process, nobody counts", start, std::nullopt, 1, LimitName::kProcesses},
       {"a read, nobody counts", read, std::nullopt, 1, LimitName::kNone},
       {"a read, none was refused", read, false, 1, LimitName::kNone},
+      {"a read, another one was refused", read, true, 1, LimitName::kNone},
+      {"a read in a module of that name, nobody counts", own, std::nullopt, 1, LimitName::kNone},
+      {"a read in a module of that name, another one was refused", own, true, 1, LimitName::kNone},
       {"another error, counted", other, true, 1, LimitName::kNone},
       {"success all the same", fork, true, 0, LimitName::kNone},
   };

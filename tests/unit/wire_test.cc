@@ -70,8 +70,8 @@ auto members(const LayerState& v) {
   return std::tie(a, b, c);
 }
 auto members(const ReadyReport& v) {
-  const auto& [a, b, c, d, e, f] = v;
-  return std::tie(a, b, c, d, e, f);
+  const auto& [a, b, c, d, e, f, g] = v;
+  return std::tie(a, b, c, d, e, f, g);
 }
 auto members(const ExceptionInfo& v) {
   const auto& [a, b, c, d, e] = v;
@@ -140,7 +140,8 @@ ReadyReport make_ready() {
           .layers = {{"namespaces", true, "user, pid"}, {"memory", false, "cgroup: EROFS"}},
           .leaks = 3,
           .templates = true,
-          .counts = {.births = 4, .losses = 1, .forks = 70'000}};
+          .counts = {.births = 4, .losses = 1, .forks = 70'000},
+          .template_pids = {4'194'303, 7}};
 }
 ArtifactHeader make_artifact() { return {.name = "dir/plot.png", .bytes = 20'971'520, .skipped = "too large"}; }
 ExitReport make_exit() {
