@@ -14,11 +14,12 @@
 #   "parked", version                                    once, when everything is imported
 #   "exception", type, message, file, line, source       at the end, when an uncaught exception ended the script
 #   "ended", peak memory in bytes                        warm runners, when all that can be observed has happened
-#   the stack of a thread, as faulthandler writes it, and \1   on STACK_SIGNAL to that thread; \1 alone: it runs no Python
+#   stacks, as faulthandler writes them, and \1          on STACK_SIGNAL; \1 alone where a thread runs no Python
 
 # One of the two that the C library keeps to itself: it lets nobody block, ignore or handle it (nptl(7)), and uses it
-# only in pthread_cancel(3), which Python never calls. runner.h has the same number.
+# only in pthread_cancel(3), which Python never calls. runner.h has the same numbers, and the values that come with it.
 STACK_SIGNAL = 32
+ALL_STACKS, OWN_STACK = 64, 63
 
 
 def park():
@@ -109,23 +110,23 @@ def park():
 
 
 def show_stacks_on_signal(report):
-    """At the deadline the worker asks each thread for its stack. faulthandler's handler needs no lock and no Python code,
-    so it answers from within any C code; but the C library installs none for STACK_SIGNAL. So it is registered for the
-    last signal, and the kernel is given a handler for STACK_SIGNAL that calls it with the number it knows and then ends
-    the record. Thread by thread, since all_threads=True stops at a hundred and leaves out those started first, the main
-    thread among them. Returns what has to be held on to."""
+    """At the deadline the worker asks for the stacks of all threads or of one: by the value that comes with the signal,
+    ALL_STACKS or OWN_STACK. faulthandler's handler needs no lock and no Python code, so it answers from within any C
+    code; but the C library installs none for STACK_SIGNAL. So it is registered for the last two signals, and the kernel
+    is given a handler for STACK_SIGNAL that calls it with the one of them that the value names, and then ends the
+    record. Returns what has to be held on to."""
     import _ctypes
     import faulthandler
     import mmap
     import os
     import sys
 
-    # Places in the page, behind the code: what it needs, and a struct sigaction, its handler first (rt_sigaction(2)).
-    registered, needs, at = 64, 192, 256
-    machines = {  # the system call, and the code: handler(64); write(report, "\1\0", 2)
-        "x86_64": (13, "4883ec08 bf40000000 ff15b1000000 8b3db3000000 488d35b0000000 ba02000000 b801000000 0f05"
-                       "4883c408 c3"),
-        "aarch64": (134, "fd7bbfa9 00088052 d0050058 00023fd6 c0050018 c1050010 42008052 08088052 010000d4 fd7bc1a8"
+    # Places in the page, behind the code: what it needs, and a struct sigaction: handler, flags (rt_sigaction(2)).
+    needs, at, SA_SIGINFO = 192, 256, 4
+    machines = {  # the system call, and the code: handler(info->si_value.sival_int); write(report, "\1\0", 2)
+        "x86_64": (13, "4883ec08 8b7e18 ff15b3000000 8b3db5000000 488d35b2000000 ba02000000 b801000000 0f05 4883c408"
+                       "c3"),
+        "aarch64": (134, "fd7bbfa9 201840b9 d0050058 00023fd6 c0050018 c1050010 42008052 08088052 010000d4 fd7bc1a8"
                          "c0035fd6"),
     }
     modules = ("_ctypes", "faulthandler", "mmap")
@@ -150,16 +151,20 @@ def show_stacks_on_signal(report):
     syscall = _ctypes.dlsym(libc, "syscall")
     action = _ctypes.byref(view, at)
 
-    faulthandler.register(registered, file=report, all_threads=False, chain=False)
-    _ctypes.call_function(syscall, (number, registered, None, action, 8))
+    for registered in (ALL_STACKS, OWN_STACK):
+        faulthandler.register(registered, file=report, all_threads=registered == ALL_STACKS, chain=False)
+        _ctypes.call_function(syscall, (number, registered, None, action, 8))
+        theirs = page[at:at + 32]
+        page[at:at + 32] = bytes(32)
+        _ctypes.call_function(syscall, (number, registered, action, None, 8))
     code = bytes.fromhex(code)
     page[:len(code)] = code
-    page[needs:needs + 12] = page[at:at + 8] + report.to_bytes(4, sys.byteorder)
+    page[needs:needs + 12] = theirs[:8] + report.to_bytes(4, sys.byteorder)
     page[needs + 12] = 1  # and zeros behind it
-    page[at:at + 8] = _ctypes.addressof(view).to_bytes(8, sys.byteorder)
+    page[at:at + 32] = _ctypes.addressof(view).to_bytes(8, sys.byteorder) + theirs[8:]
+    page[at + 8] |= SA_SIGINFO
     _ctypes.call_function(syscall, (number, STACK_SIGNAL, action, None, 8))
     page[at:at + 32] = bytes(32)
-    _ctypes.call_function(syscall, (number, registered, action, None, 8))
     refused = _ctypes.call_function(_ctypes.dlsym(libc, "mprotect"),
                                     (_ctypes.byref(view), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC))
     if refused:

@@ -13,7 +13,6 @@
 #include "common/sys.h"
 #include "common/wire.h"
 #include "worker/boot_report.h"
-#include "worker/stack_collector.h"
 
 namespace coderunner {
 namespace {
@@ -93,24 +92,36 @@ Result<RunOutcome> Pump::run(Deadline deadline, const Watch& watch) {
   }
 }
 
-// One thread after the other, since faulthandler gives way to itself: of two that write at once one would write nothing.
-// So each is waited for, as long as there is time.
+// The first thread answers for all, but faulthandler's answer is of the hundred that were started last: the older ones
+// are asked for their own, one after the other, since of two that write at once one would write nothing.
 Result<std::string> Pump::ask_for_stacks() {
+  constexpr std::size_t kAtOnce = 100;
   const Deadline limit = Deadline::in(kStackLimit);
   const std::vector<pid_t> threads = sandbox_.threads();
   StackCollector answers;
+  if (!threads.empty()) TRY(hear_stacks(threads.front(), StackValue::kAll, limit, answers));
+  const std::size_t older = threads.size() > kAtOnce && answers.answered() > 0 ? threads.size() - kAtOnce : 0;
   std::size_t asked = 0;
-  while (answers.answered() < threads.size() && !limit.passed()) {
-    if (answers.answered() >= asked) sandbox_.ask_for_stack(threads[asked++]);
+  for (; asked < older && !limit.passed(); ++asked)
+    TRY(hear_stacks(threads[asked], StackValue::kOwn, limit, answers));
+  const std::size_t silent = older + 1 - std::min(answers.answered(), older + 1);
+  std::string text = std::move(answers).take();
+  if (!text.empty() && silent > 0) text += fmt::format("\n[Answers that did not come in time: {}]\n", silent);
+  return text;
+}
+
+// Until the answer is there, the pipe's end, or the limit.
+Result<void> Pump::hear_stacks(pid_t thread, StackValue which, Deadline limit, StackCollector& answers) {
+  const std::size_t wanted = answers.answered() + 1;
+  sandbox_.ask_for_stacks(thread, which);
+  while (answers.answered() < wanted && !limit.passed()) {
     pollfd entry{sandbox_.report_read.get(), POLLIN, 0};
     if (TRY(sys::poll({&entry, 1}, limit)) == 0) break;
     const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));
     if (count && *count == 0) break;
     if (count) answers.feed(std::string_view(buffer_).substr(0, *count));
   }
-  const std::size_t silent = threads.size() - std::min(answers.answered(), threads.size());
-  if (answers.text().empty() || silent == 0) return answers.text();
-  return answers.text() + fmt::format("\n[Threads that did not answer: {}]\n", silent);
+  return {};
 }
 
 Result<void> Pump::send_stacks(std::string_view stacks) {

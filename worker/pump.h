@@ -12,6 +12,7 @@
 #include "common/job.h"
 #include "worker/init.h"
 #include "worker/sandbox.h"
+#include "worker/stack_collector.h"
 
 namespace coderunner {
 
@@ -52,9 +53,8 @@ class Pump {
 
   // Until the run is over. An Error means that the supervisor has gone or broken the protocol.
   Result<RunOutcome> run(Deadline deadline, const Watch& watch);
-  // After the deadline, before the end: where each thread of the script is, the first one first, a blank line between
-  // two. Takes kStackLimit at most; says how many threads have not answered by then. Empty when none has: the script has
-  // become another program, say.
+  // After the deadline, before the end: where each thread of the script is, a blank line between two. Takes kStackLimit
+  // at most, and says what has not come by then. Empty when nothing has: the script has become another program, say.
   Result<std::string> ask_for_stacks();
   static constexpr Millis kStackLimit{200};
   // When every process of the job is dead: the rest of its output.
@@ -80,6 +80,7 @@ class Pump {
   Result<void> relay(Stream& stream);
   Result<void> pass_on(Stream& stream, std::string_view bytes);
   void feed_stdin();
+  Result<void> hear_stacks(pid_t thread, StackValue which, Deadline limit, StackCollector& answers);
 
   Channel& channel_;
   Sandbox& sandbox_;

@@ -26,8 +26,10 @@ struct RunnerKit {
   unsigned landlock_abi = 0;  // reduced level; 0: the kernel has none
 };
 
-// On this signal a thread of the interpreter writes its stack to the report pipe (stack_collector.h).
+// On this signal a thread of the interpreter writes stacks to the report pipe (stack_collector.h, bootstrap.py): by the
+// value that comes with it, its own, or those of all threads, of which faulthandler shows the newest hundred.
 inline constexpr int kStackSignal = 32;
+enum class StackValue : int { kAll = 64, kOwn = 63 };
 
 // What execve(2) wants, made ready beforehand: behind the limit of address space nothing should be allocated any more.
 class Program {

@@ -299,10 +299,14 @@ std::vector<pid_t> Sandbox::threads() const {
 }
 
 // No pidfd leads to one thread alone before Linux 6.9. One that has been stopped looks at no signal.
-void Sandbox::ask_for_stack(pid_t thread) const {
+void Sandbox::ask_for_stacks(pid_t thread, StackValue which) const {
   const auto proc = ProcDir::open();
   if (!proc || !look_at_runner(*proc)) return;
-  for (const int signal : {kStackSignal, SIGCONT}) (void)::tgkill(runner_pid_, thread, signal);
+  siginfo_t info{};
+  info.si_code = SI_QUEUE;
+  info.si_value.sival_int = static_cast<int>(which);
+  (void)::syscall(SYS_rt_tgsigqueueinfo, runner_pid_, thread, kStackSignal, &info);
+  (void)::tgkill(runner_pid_, thread, SIGCONT);
 }
 
 std::vector<pid_t> Sandbox::keepers() const {

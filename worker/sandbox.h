@@ -80,8 +80,8 @@ class Sandbox {
 
   // The threads of the interpreter, its first one first. None when it has ended, or has never been seen.
   [[nodiscard]] std::vector<pid_t> threads() const;
-  // Has one of them write its stack to report_read (stack_collector.h).
-  void ask_for_stack(pid_t thread) const;
+  // Has one of them write stacks to report_read (stack_collector.h).
+  void ask_for_stacks(pid_t thread, StackValue which) const;
   // Reduced level, warm: reaps what the script has left behind so far, which becomes this process's.
   void reap_orphans() const;
 

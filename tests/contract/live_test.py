@@ -72,7 +72,7 @@ class Live(ServiceTest):
             fields = {"script": script(text), **fields}
             plain = self.service.post({**fields, "detail": True}).json
             # Where a script is when its time is over differs from run to run, and so may its worker's folder.
-            no_stack = lambda text: re.sub(r"(?s)Stack \(most recent.*(?=\n\[Error)", "", text)
+            no_stack = lambda text: re.sub(r"(?s)(Current thread|Thread) 0x.*(?=\n\[Error)", "", text)
             line = lambda answer: without_places({**answer, "stderr": no_stack(answer["stderr"])})["stderr"]
             for accept in FORMS:
                 with self.subTest(name, accept=accept):
