@@ -210,6 +210,8 @@ Result<Jail> build_jail(WorkerSetup setup) {
     TRY(jail.cgroup->set_limits({setup.limits.memory_bytes, setup.limits.processes + kInitTasks}));
     first_in = TRY(begin_entering(*jail.cgroup));
   }
+  if (setup.runner == RunnerMode::kWarm)
+    for (PinRing& ring : jail.pin_rings) ring = PinRing::make();
   std::string why_reduced = "switched off by --sandbox=reduced";
   jail.plan = make_plan(setup, SandboxLevel::kFull, {}, links);
   if (setup.sandbox != SandboxMode::kReduced) {

@@ -4,17 +4,26 @@
 // in the report with its reason.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <optional>
 
 #include "common/job.h"
 #include "common/result.h"
 #include "worker/cgroup.h"
 #include "worker/landlock.h"
+#include "worker/pin_ring.h"
 #include "worker/plan.h"
 #include "worker/rlimits.h"
 #include "worker/seccomp_filter.h"
 
 namespace coderunner {
+
+// What a template has imported.
+enum class TemplateKind : std::uint8_t {
+  kStandard,  // WorkerSetup::preload
+  kPackages,  // preload_packages besides
+};
 
 struct Jail {
   WorkerSetup setup;
@@ -24,12 +33,14 @@ struct Jail {
   unsigned landlock_abi = 0;
   bool own_shm = false;  // reduced level: the library of that name can be loaded
   std::optional<JobCgroup> cgroup;
+  std::array<PinRing, 2> pin_rings;  // for the template of each kind
   std::vector<LayerState> layers;
 
   // Whether a runner may be forked from a template. Without namespaces a template is as free as the worker, so no job may
   // be able to write what it reads, by truncating it neither.
   [[nodiscard]] bool can_be_warm() const { return full() || landlock_abi >= kTruncationAbi; }
   [[nodiscard]] bool full() const { return plan.level == SandboxLevel::kFull; }
+  [[nodiscard]] const PinRing& pins(TemplateKind kind) const { return pin_rings.at(static_cast<std::size_t>(kind)); }
   [[nodiscard]] bool cgroup_counts_memory() const { return cgroup && cgroup->accounts_memory(); }
 };
 

@@ -7,12 +7,14 @@
 #
 # After a fork every first write to a page costs a fault. There are hundreds, nearly the same in each runner. So a child
 # of the template runs a script of ours, from its bootstrap to its end as a job does, and tells which pages it has got
-# of its own; runners have these made theirs in few system calls, while they park.
+# of its own. These are pinned in the template, which has fork(2) copy them (pin_ring.h says more); where they can not be,
+# runners have them made theirs in few system calls, while they park.
 
 MADV_POPULATE_WRITE = 23                          # asm-generic/mman-common.h, Linux 5.14
 # asm-generic/unistd.h; PIDFD_SELF of linux/fcntl.h as of Linux 6.18. A kernel that lacks either refuses the call.
 PROCESS_MADVISE, PIDFD_SELF = 440, -10000
 IOVECS = 1024                                     # UIO_MAXIOV, linux/uio.h
+IO_URING_REGISTER, IORING_REGISTER_BUFFERS = 427, 0  # asm-generic/unistd.h, linux/io_uring.h
 PAGE_PRESENT, PAGE_OF_FILE, PAGE_EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56  # Documentation/admin-guide/mm/pagemap.rst
 
 # What scripts do, in small.
@@ -36,14 +38,23 @@ print(text, file=sys.stderr)
 """
 
 
-def own_pages(libc, stretches):
-    """A function that makes a process's own what it shares of these stretches of memory, (address, length) each: by one
-    system call for many of them where the kernel has that, else one by one."""
+def own_pages(libc, stretches, pins):
+    """Sees to it that these stretches of memory, (address, length) each, are a child's own. Returns the function that it
+    has to call for that, or None: pinned, they are its own when it is forked. Without, it takes one system call for many of
+    them where the kernel has that, else one for each."""
     import ctypes
+    import os
 
     class Stretch(ctypes.Structure):  # struct iovec
         _fields_ = [("start", ctypes.c_void_p), ("length", ctypes.c_size_t)]
 
+    if pins >= 0:
+        # Of struct iovec, as many as io_uring/rsrc.h allows (IORING_MAX_REG_BUFFERS, 16384; before Linux 5.13 1024).
+        all_of_them = (Stretch * len(stretches))(*stretches)
+        done = libc.syscall(IO_URING_REGISTER, pins, IORING_REGISTER_BUFFERS, all_of_them, len(stretches))
+        os.close(pins)  # the worker has it, too, and lets go of what was registered when this process has ended
+        if done == 0:
+            return None
     batches = []
     for at in range(0, len(stretches), IOVECS):
         batch = stretches[at:at + IOVECS]
@@ -60,9 +71,9 @@ def own_pages(libc, stretches):
     return take
 
 
-def rehearse(libc, become):
-    """Forks a child and has `become` make a runner of it, with a function to call when it ends. None in that child,
-    which is to go on as runners do; in this process the function that has a later child get the same pages."""
+def rehearse(libc, become, pins):
+    """Forks a child and has `become` make a runner of it, with a function to call when it ends. Returns True in that
+    child, which is to go on as runners do; in this process what own_pages() returns."""
     import array
     import ctypes
     import os
@@ -111,7 +122,7 @@ def rehearse(libc, become):
         try:
             os.close(reader)
             become(lambda: tell(writer, touched()))
-            return None
+            return True
         except BaseException:
             os._exit(1)
     os.close(writer)
@@ -120,4 +131,4 @@ def rehearse(libc, become):
         rows.frombytes(answer.read())
     os.waitpid(child, 0)
     os.unlink("script.py")
-    return own_pages(libc, list(zip(rows[::2], rows[1::2])))
+    return own_pages(libc, list(zip(rows[::2], rows[1::2])), pins)

@@ -6,6 +6,7 @@
 
 #include <asm/termbits.h>  // the kernel's termios2, which TCGETS2 encodes; <termios.h> has another struct termios
 #include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -116,6 +117,9 @@ constexpr ConditionRow inet_socket(std::uint64_t family, std::uint64_t type, std
 inline constexpr auto kConditions = std::to_array<ConditionRow>({
     when("clone", kScripts, {0, kNamespaceFlags | CLONE_PARENT, 0},
          "a new user namespace would hand out capabilities; a sibling of a warm runner would be its template's child"),
+
+    when("io_uring_register", kWorkerScope, {1, kInt, IORING_REGISTER_BUFFERS}, "pages that fork(2) copies at once"),
+    when("io_uring_register", kWorkerScope, {1, kInt, IORING_UNREGISTER_BUFFERS}, "the same, let go"),
 
     // Not listed, so refused: TIOCSTI and TIOCLINUX (type into a terminal), TIOCSETD (line disciplines), TIOCCONS.
     request(FIOASYNC, "any descriptor"),

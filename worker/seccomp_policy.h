@@ -174,7 +174,7 @@ inline constexpr auto kRows = std::to_array<SyscallRow>({
     {"io_setup",                N, N, "kernel aio: unused by Python, large; callers fall back to threads"},
     {"io_submit",               N, N, "kernel aio: unused by Python, large; callers fall back to threads"},
     {"io_uring_enter",          D, D, "performs calls that no filter sees"},
-    {"io_uring_register",       D, D, "performs calls that no filter sees"},
+    {"io_uring_register",       D, C, "performs calls that no filter sees; workers pin memory with it (pin_ring.h)"},
     {"io_uring_setup",          D, D, "performs calls that no filter sees"},
     {"ioctl",                   C, A, "terminals, sockets and files: the requests listed in seccomp_conditions.h"},
     {"ioperm",                  D, D, "io ports and segments: raw hardware, old attack surface"},

@@ -44,31 +44,37 @@ Result<void> mount_own_scratch(const JailPlan& plan) {
 }
 
 // Pipes on 0, 1 and 2: what Python learns of its standard streams at its start holds for the runners' pipes, too.
-Result<void> place_descriptors(int words, int control, int filter) {
+Result<void> place_descriptors(int words, int control, int filter, int pins) {
   const Pipe in = TRY(sys::make_pipe());
   struct Row {
     int from, to;
   };
-  std::array<Row, 5> rows = {{{in.read.get(), 0}, {words, 1}, {words, 2}, {control, kControlFd}, {filter, kFilterFd}}};
+  std::vector<Row> rows = {{in.read.get(), 0}, {words, 1}, {words, 2}, {control, kControlFd}, {filter, kFilterFd}};
+  if (pins >= 0) rows.push_back({pins, kPinsFd});
   for (Row& row : rows)
     row.from = static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(row.from, F_DUPFD_CLOEXEC, kWaitingFrom); })));
   for (const Row& row : rows) TRY(sys::retry("dup2", [&] { return ::dup2(row.from, row.to); }));
-  TRY(sys::retry("close_range", [] {
-    return ::close_range(kFilterFd + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
+  const int last = rows.back().to;
+  TRY(sys::retry("close_range", [last] {
+    return ::close_range(static_cast<unsigned>(last) + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
   }));
   return {};
 }
 
-// The limit on processes counts all of a user's, so it would hold a template that imports while other jobs run. Each
-// runner sets it for itself.
-const RlimitRow* process_limit(const RlimitPlan& plan) {
-  const auto row = std::ranges::find(plan, RLIMIT_NPROC, &RlimitRow::resource);
-  return row == plan.end() ? nullptr : &*row;
-}
+// What would hold the template itself, so each runner sets it on its own: the limit on processes counts all of a user's,
+// and a template imports while other jobs run; the one on locked memory counts what is pinned.
+bool is_for_runners(const RlimitRow& row) { return row.resource == RLIMIT_NPROC || row.resource == RLIMIT_MEMLOCK; }
 
 RlimitPlan lasting_rlimits(RlimitPlan plan) {
-  std::erase_if(plan, [](const RlimitRow& row) { return row.resource == RLIMIT_NPROC; });
+  std::erase_if(plan, is_for_runners);
   return plan;
+}
+
+std::string runners_rlimits(const RlimitPlan& plan) {
+  std::vector<std::string> rows;
+  for (const RlimitRow& row : plan)
+    if (is_for_runners(row)) rows.push_back(fmt::format("{}={}", row.resource, row.hard));
+  return fmt::format("CODERUNNER_RLIMITS={}", fmt::join(rows, ","));
 }
 
 // Without mounts the writable places are folders on disk, which are there already.
@@ -83,15 +89,15 @@ Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan,
     TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
     TRY(sys::retry("setsid", [] { return ::setsid(); }));
     TRY(enter_own_place(plan));
-    TRY(place_descriptors(words, control, filter));
+    TRY(place_descriptors(words, control, filter, jail.pins(kind).fd()));
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
     TRY(jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges());
     return apply_rlimits(lasting_rlimits(jail.rlimits));
   };
   std::vector<std::string> environment = template_environment(plan, jail.setup, kind == TemplateKind::kPackages);
-  if (const RlimitRow* processes = process_limit(jail.rlimits))
-    environment.push_back(fmt::format("CODERUNNER_NPROC={}", processes->soft));
+  environment.push_back(runners_rlimits(jail.rlimits));
+  if (jail.pins(kind).fd() >= 0) environment.push_back(fmt::format("CODERUNNER_PINS={}", kPinsFd));
   const Program interpreter(plan.argv, environment);
   if (auto prepared = prepare(); !prepared) return prepared.error();
   interpreter.exec();

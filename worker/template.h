@@ -20,12 +20,8 @@ namespace coderunner {
 
 inline constexpr int kControlFd = kGoFd;  // a runner finds its go pipe at the same place
 inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to the end of the file
+inline constexpr int kPinsFd = 5;         // its pin ring, if it has one (pin_ring.h)
 
-// What a template has imported.
-enum class TemplateKind : std::uint8_t {
-  kStandard,  // WorkerSetup::preload
-  kPackages,  // preload_packages besides
-};
 constexpr std::string_view template_name(TemplateKind kind) { return kind == TemplateKind::kStandard ? "warm" : "packages"; }
 
 // What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).

@@ -9,8 +9,9 @@
 #   walls, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
 # The walls are init's pidfd, whose namespaces a runner enters, or a Landlock ruleset: CODERUNNER_WALLS says which.
 # The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
-# CODERUNNER_NPROC, where it is set, is the runners' limit on processes. CODERUNNER_PRELOAD and CODERUNNER_PACKAGES name
-# what to import; one that has packages to import and finds none says so and ends.
+# CODERUNNER_RLIMITS are the limits that runners set for themselves, NUMBER=LIMIT each. CODERUNNER_PINS, where it is set,
+# is the descriptor of an io_uring (pin_ring.h). CODERUNNER_PRELOAD and CODERUNNER_PACKAGES name what to import; one that
+# has packages to import and finds none says so and ends.
 # To the worker: "ready", version, and the modules that could not be imported, or "needless", on the control socket, once
 # (each field ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
 
@@ -18,7 +19,6 @@ CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # 
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}                                 # asm/unistd.h
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8              # linux/seccomp.h
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
-RLIMIT_NPROC = 6                                                              # asm-generic/resource.h
 WAITID = {"x86_64": 247, "aarch64": 95}                                       # asm/unistd.h
 CLD_EXITED, CLD_DUMPED = 1, 3                                                 # siginfo.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
@@ -74,8 +74,18 @@ def serve_forks(control, report_number):
     capability_header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     no_capabilities = (ctypes.c_uint32 * 6)()
 
-    most = os.environ.pop("CODERUNNER_NPROC", "")
-    process_limit = (ctypes.c_ulong * 2)(int(most), int(most)) if most else None
+    pins = int(os.environ.pop("CODERUNNER_PINS", "-1"))
+    if pins >= 0:
+        os.set_inheritable(pins, False)  # what is imported may start processes
+
+    def own_limit(row):
+        resource, _, most = row.partition("=")
+        limit = (ctypes.c_ulong * 2)()  # struct rlimit
+        call(libc.getrlimit, int(resource), limit)
+        limit[:] = [min(int(most), limit[1])] * 2
+        return int(resource), limit
+
+    rlimits = [own_limit(row) for row in os.environ.pop("CODERUNNER_RLIMITS").split(",")]
     waitid, signal_facts, usage = WAITID.get(os.uname().machine), (ctypes.c_int * 32)(), (ctypes.c_long * 18)()
 
     # The first of what Python calls in a child, before the modules' own: these write to hundreds of pages, too.
@@ -176,8 +186,8 @@ def serve_forks(control, report_number):
         adjustment = os.open("/proc/self/oom_score_adj", os.O_WRONLY)  # open() writes to more pages
         os.write(adjustment, b"1000")
         os.close(adjustment)
-        if process_limit:
-            call(libc.setrlimit, RLIMIT_NPROC, process_limit)
+        for resource, limit in rlimits:
+            call(libc.setrlimit, resource, limit)
         call(libc.capset, capability_header, no_capabilities)
         if not namespaces:
             restrict_files(walls)
@@ -205,8 +215,8 @@ def serve_forks(control, report_number):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
     gc.collect()
     gc.freeze()
-    pages = rehearse(libc, become_rehearsal)
-    if pages is None:
+    pages = rehearse(libc, become_rehearsal, pins)
+    if pages is True:
         return
     take_pages = pages
     gc.freeze()

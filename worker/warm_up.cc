@@ -20,6 +20,7 @@ void WarmUp::drop() {
   ended_.push_back(template_->pid());
   const JobFolder folder = template_->plan().folder;
   template_.reset();
+  jail_.pins(kind_).release();
   // Since it has been ready the folder is that of its runners' jobs.
   if (!std::exchange(ready_, false) && !jail_.full()) (void)remove_reduced(folder);
 }
