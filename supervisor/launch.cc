@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "common/sys.h"
+#include "common/units.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/drop_user.h"
 #include "supervisor/http.h"
@@ -37,6 +38,19 @@ Result<std::uint64_t> raise_descriptor_limit(std::uint64_t for_jobs) {
   limit.rlim_cur = limit.rlim_max;
   TRY(sys::retry("setrlimit(RLIMIT_NOFILE)", [&] { return ::setrlimit(RLIMIT_NOFILE, &limit); }));
   return limit.rlim_cur;
+}
+
+// What the templates of all workers pin counts for the service's user (worker/pin_ring.h). Only root may go above the
+// hard limit; what is missing costs time, and nothing else.
+void raise_pin_limit(std::size_t workers) {
+  constexpr rlim_t kWorker = 16 * kMiB;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
+  const rlim_t enough = std::max<rlim_t>(workers * kWorker, limit.rlim_max);
+  const rlimit wish{enough, enough};
+  if (::setrlimit(RLIMIT_MEMLOCK, &wish) == 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_MEMLOCK, &limit);
 }
 
 // Below $TMPDIR or /tmp, for the service's user alone.
@@ -62,6 +76,7 @@ std::string running_folder() {
 
 Result<Ground> lay_ground(const Settings& settings, std::size_t workers, std::span<char> title_area) {
   const std::uint64_t descriptors = TRY(raise_descriptor_limit(settings.limits.descriptors));
+  raise_pin_limit(workers);
   plant_bait_variable();
   // What outlives its worker becomes our child, and can be found and killed (orphans.h).
   TRY(sys::retry("prctl(PR_SET_CHILD_SUBREAPER)", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }));

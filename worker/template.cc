@@ -84,12 +84,20 @@ Result<void> enter_own_place(const JailPlan& plan) {
   return {};
 }
 
+// To pin one page of a large one would have fork(2) copy all of it. Runners undo this for themselves.
+Result<void> keep_pages_small() {
+  TRY(sys::retry("prctl(PR_SET_THP_DISABLE)", [] { return ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }));
+  return {};
+}
+
 Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan, int words, int control, int filter) {
+  const int pins = jail.pins(kind).fd();
   const auto prepare = [&]() -> Result<void> {
     TRY(sys::retry("prctl(PR_SET_PDEATHSIG)", [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL); }));
     TRY(sys::retry("setsid", [] { return ::setsid(); }));
     TRY(enter_own_place(plan));
-    TRY(place_descriptors(words, control, filter, jail.pins(kind).fd()));
+    TRY(place_descriptors(words, control, filter, pins));
+    if (pins >= 0) TRY(keep_pages_small());
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
     TRY(jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges());
@@ -97,7 +105,7 @@ Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan,
   };
   std::vector<std::string> environment = template_environment(plan, jail.setup, kind == TemplateKind::kPackages);
   environment.push_back(runners_rlimits(jail.rlimits));
-  if (jail.pins(kind).fd() >= 0) environment.push_back(fmt::format("CODERUNNER_PINS={}", kPinsFd));
+  if (pins >= 0) environment.push_back(fmt::format("CODERUNNER_PINS={}", kPinsFd));
   const Program interpreter(plan.argv, environment);
   if (auto prepared = prepare(); !prepared) return prepared.error();
   interpreter.exec();

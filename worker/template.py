@@ -21,6 +21,7 @@ SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8              # 
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
 WAITID = {"x86_64": 247, "aarch64": 95}                                       # asm/unistd.h
 CLD_EXITED, CLD_DUMPED = 1, 3                                                 # siginfo.h
+PR_SET_THP_DISABLE = 41                                                       # linux/prctl.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
 LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 445, 446                          # asm-generic/unistd.h
@@ -188,6 +189,8 @@ def serve_forks(control, report_number):
         os.close(adjustment)
         for resource, limit in rlimits:
             call(libc.setrlimit, resource, limit)
+        if pins >= 0:
+            call(libc.prctl, PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (0, 0, 0, 0)))
         call(libc.capset, capability_header, no_capabilities)
         if not namespaces:
             restrict_files(walls)

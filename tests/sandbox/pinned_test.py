@@ -1,9 +1,11 @@
 """Role: what a warm runner writes to is its own when it is forked, where the kernel lets templates pin it.
-Callers: meson test, in the modes that root starts the service in: a limit on locked memory would count what templates of
-other services of the same user pin, so that nobody could tell what has to come out.
+Callers: meson test, in the modes that root starts the service in. It stays root: for everybody else the limit on locked
+memory counts what templates of other services of the same user pin, so that nobody could tell what has to come out.
 """
 import ctypes
 import os
+import pathlib
+import re
 
 from contract import ServiceTest, main
 
@@ -17,7 +19,7 @@ def has_rings():
 
 class Pinned(ServiceTest):
     workers = 1
-    arguments = ["--preload=json,re,random"]
+    arguments = ["--preload=json,re,random", "--user=root"]
 
     def test_what_is_pinned_costs_no_fault(self):
         faults, private_kib = map(int, self.output_of("""
@@ -31,6 +33,13 @@ class Pinned(ServiceTest):
             self.assertLess(faults, pages / 2)
         else:  # each of them was fetched
             self.assertGreater(faults, pages / 2)
+
+    def test_only_the_template_goes_without_large_pages(self):
+        # A pinned page of a large one would have all of it copied.
+        template, = self.service.templates()
+        large = re.search(r"THP_enabled:\s+([01])", pathlib.Path(f"/proc/{template}/status").read_text())
+        self.assertEqual(large[1], "0" if has_rings() else "1")
+        self.assertIn("THP_enabled:\t1\n", self.output_of("print(open('/proc/self/status').read())"))
 
 
 if __name__ == "__main__":

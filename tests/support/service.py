@@ -59,8 +59,8 @@ ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def sanitizer_keeps():
-    """What bounds of memory have to leave room for, in bytes: of what has been freed the address sanitizer keeps up to
-    256 MiB (its option quarantine_size_mb), and there is space around everything."""
+    """What bounds of memory have to leave room for in each process of ours, in bytes: of what has been freed the address
+    sanitizer keeps up to 256 MiB (its option quarantine_size_mb), and there is space around everything."""
     return 480 << 20 if b"__asan_init" in pathlib.Path(os.environ["CODERUNNER_BIN"]).read_bytes() else 0
 
 
