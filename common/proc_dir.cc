@@ -113,8 +113,8 @@ std::optional<ProcessInfo> ProcDir::look_up(pid_t pid) const {
 }
 
 // A kill waits among the signals of the whole process to its end (kernel/signal.c: get_signal() takes only the thread's
-// own away), and so it shows while the process is on its way to do_exit(), where its flags tell nothing yet. One that came
-// from cgroup.kill is the thread's alone, and has that gap.
+// own away), and so it shows while the process is on its way to do_exit(), where its flags tell nothing yet. One that
+// came from cgroup.kill is the thread's alone, and has that gap.
 bool ProcDir::lives(pid_t pid) const {
   std::array<char, 4096> buffer;
   const auto status = read(pid, "status", buffer);

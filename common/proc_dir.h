@@ -1,5 +1,6 @@
 // Role: the processes of this machine as /proc shows them: one, all, those below one.
-// Callers: the worker's process_tree.cc, sandbox.cc, template.cc, memory_watch.cc, leak_sentinel.cc; the supervisor's metrics.cc.
+// Callers: the worker's process_tree.cc, sandbox.cc, template.cc, memory_watch.cc, leak_sentinel.cc; the supervisor's
+// metrics.cc.
 // Law: what is read is what was: a pid may belong to somebody else by the time it is used. /proc/PID/task/TID/children
 // would be cheaper to read than a listing, but is reliable only while all of them are stopped (proc(5)), and not every
 // kernel has it.

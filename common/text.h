@@ -24,7 +24,8 @@ std::optional<std::string> decode_base64(std::string_view text);
 // What decode_base64 would yield, from the length and padding alone: to check a limit before allocating.
 std::size_t decoded_base64_bytes(std::string_view text);
 
-// "256M", "64KiB", "1.5G", "1000": a size; suffixes K, M, G (with or without iB/B) are powers of 1024. nullopt: not a size.
+// "256M", "64KiB", "1.5G", "1000": a size; suffixes K, M, G (with or without iB/B) are powers of 1024. nullopt: not a
+// size.
 std::optional<Bytes> parse_size(std::string_view text);
 
 // JSON string literal with its quotes; the input must be UTF-8.

@@ -19,13 +19,14 @@ namespace coderunner {
 inline constexpr unsigned kMaxAttempts = 3;
 
 struct Dispatched {
-  // Errors: those of Pool::borrow (kBusy, kUnavailable: no line has run), kClient when the client has gone, kWorkerLost.
+  // Errors: those of Pool::borrow (kBusy, kUnavailable: no line has run), kClient when the client has gone,
+  // kWorkerLost.
   Result<ExitReport> report;
   Micros queue{0};  // spent waiting for workers
 };
 
-// `held`, in bytes, counts against the queue's limit while the job waits (Pool::borrow). `on_lease` is called each time a
-// worker has been found, with the time spent waiting until then.
+// `held`, in bytes, counts against the queue's limit while the job waits (Pool::borrow). `on_lease` is called each time
+// a worker has been found, with the time spent waiting until then.
 Dispatched dispatch_job(Pool& pool, Bytes held, const RunRequest& request, JobSink& sink, const SessionWatch& watch,
                         const std::function<void(Micros)>& on_lease = [](Micros) {});
 

@@ -40,9 +40,9 @@ constexpr std::string_view kCompiledBootstrap =
     ;
 constexpr std::size_t kMagicDigits = 8;
 
-// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by way
-// of the modules in C alone; the system's own interpreter has them in /usr, which is shown whole, and is spared that. And
-// the end spares it taking everything apart again. Together half of what it takes.
+// Key and value in turn, each ended by NUL. The imports bring in the libraries that the standard modules link to, by
+// way of the modules in C alone; the system's own interpreter has them in /usr, which is shown whole, and is spared
+// that. And the end spares it taking everything apart again. Together half of what it takes.
 // Its first argument, bootstrap.py, it compiles, so that no interpreter of the service has to at its start: into a file
 // that is not compared with its source. Unless it runs the byte code that the second one names: that is here already.
 constexpr const char* kProbe = R"(

@@ -109,8 +109,8 @@ std::vector<MetricFamily> describe_pool(const PoolHealth& health) {
   };
 }
 
-// What lives below the workers is theirs: templates by what they have told, so that no job can pass for one, and the rest,
-// which is sandboxes with a parked or a running interpreter in them.
+// What lives below the workers is theirs: templates by what they have told, so that no job can pass for one, and the
+// rest, which is sandboxes with a parked or a running interpreter in them.
 std::vector<MetricFamily> describe_memory(const PoolHealth& health) {
   const auto proc = ProcDir::open();
   const auto below = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());

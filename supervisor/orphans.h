@@ -18,8 +18,8 @@ namespace coderunner {
 Result<std::vector<pid_t>> list_children();
 
 // Kills and reaps every child that is not spared, and the children that come to us through their death, until none
-// is left or the deadline passes. The number of processes ended. An error, as for want of descriptors: some may be left,
-// and another call goes on with them.
+// is left or the deadline passes. The number of processes ended. An error, as for want of descriptors: some may be
+// left, and another call goes on with them.
 Result<std::size_t> end_orphans(std::span<const pid_t> spared, Deadline deadline);
 
 }  // namespace coderunner

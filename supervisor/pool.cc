@@ -167,8 +167,8 @@ std::size_t Pool::State::living() const {
   return count(SlotState::kReady) + count(SlotState::kBusy) + count(SlotState::kResetting);
 }
 
-// One that is prepared for jobs of this kind before others; then last in, first out: the most recent one has the warmest
-// caches.
+// One that is prepared for jobs of this kind before others; then last in, first out: the most recent one has the
+// warmest caches.
 std::optional<std::size_t> Pool::State::choose(bool packages) const {
   std::optional<std::size_t> best;
   for (std::size_t index = 0; index < slots.size(); ++index) {

@@ -38,8 +38,8 @@ class WaitQueue {
  public:
   WaitQueue(std::size_t most, Bytes most_bytes) : most_(most), most_bytes_(most_bytes) {}
 
-  // Fault::kBusy when there is no room for one more of this size. One that would wait alone may be larger than the bound:
-  // it was let in alone (held_bytes.h), and would never find room otherwise.
+  // Fault::kBusy when there is no room for one more of this size. One that would wait alone may be larger than the
+  // bound: it was let in alone (held_bytes.h), and would never find room otherwise.
   [[nodiscard]] Result<void> check_room(Bytes held) const;
   void push(Ticket& ticket);
   Ticket& pop();  // the one that has waited longest; precondition: not empty

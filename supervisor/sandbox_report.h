@@ -1,5 +1,5 @@
-// Role: what the sandbox is worth on this machine: each layer, whether it holds, why not and what would cure it; as JSON
-// and as a table.
+// Role: what the sandbox is worth on this machine: each layer, whether it holds, why not and what would cure it; as
+// JSON and as a table.
 // Callers: sandbox_check.cc fills it; check_command.cc, pages.cc and serve_command.cc show it.
 // Law: data and its forms. A layer is called good only when something was tried and refused, or the worker, who set it
 // up, vouches for it; the report says which of the two.

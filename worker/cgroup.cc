@@ -209,8 +209,8 @@ Result<std::uint64_t> JobCgroup::refused_forks() const {
   return pids_events_.valid() ? pids_events_.counter("max") : 0;
 }
 
-// ENODEV is what an open file of a removed directory answers (fs/kernfs/file.c, kernfs_get_active). What is in the files
-// is not looked at: older kernels lack a line here and there.
+// ENODEV is what an open file of a removed directory answers (fs/kernfs/file.c, kernfs_get_active). What is in the
+// files is not looked at: older kernels lack a line here and there.
 Result<void> JobCgroup::check_there() const {
   for (const CgroupFile* file : {&memory_events_, &pids_events_})
     if (file->valid()) TRY(file->read());

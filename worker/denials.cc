@@ -35,8 +35,8 @@ union Reply {
   std::array<std::byte, kRecordBytes> room;
 };
 
-// include/uapi/linux/seccomp.h of Linux 6.6: who asks and who answers take turns on one processor, so that a refused call
-// does not have to wake another one up twice. Older kernels refuse the flag.
+// include/uapi/linux/seccomp.h of Linux 6.6: who asks and who answers take turns on one processor, so that a refused
+// call does not have to wake another one up twice. Older kernels refuse the flag.
 constexpr unsigned long kTakeTurns = 1;  // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 constexpr unsigned long kSetFlags = SECCOMP_IOW(4, std::uint64_t);
 

@@ -70,8 +70,8 @@ void close_all_but(int first, int second) {
   for (;;) ::pause();
 }
 
-// A warm runner is not init's child, but at the full level what it leaves behind will be: reaped by the kernel (wait(2),
-// SIGCHLD ignored).
+// A warm runner is not init's child, but at the full level what it leaves behind will be: reaped by the kernel
+// (wait(2), SIGCHLD ignored).
 [[noreturn]] void hold_open(const InitKit& kit) {
   ::signal(SIGCHLD, SIG_IGN);
   close_all_but(kit.status, kit.life);

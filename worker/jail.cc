@@ -176,8 +176,8 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
 }
 
 // Who moves into a cgroup after a while in which nobody has waits for a grace period of RCU, some 10 ms
-// (kernel/rcu/sync.c, by way of cgroup_threadgroup_rwsem). A child of no other use waits while the jail is built, so that
-// the first init need not. Where it fails init will, and says why.
+// (kernel/rcu/sync.c, by way of cgroup_threadgroup_rwsem). A child of no other use waits while the jail is built, so
+// that the first init need not. Where it fails init will, and says why.
 Result<Child> begin_entering(const JobCgroup& cgroup) {
   Child child = TRY(fork_init());
   if (!child.running()) ::_exit(cgroup.enter() ? 0 : 1);

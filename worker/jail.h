@@ -36,8 +36,8 @@ struct Jail {
   std::array<PinRing, 2> pin_rings;  // for the template of each kind
   std::vector<LayerState> layers;
 
-  // Whether a runner may be forked from a template. Without namespaces a template is as free as the worker, so no job may
-  // be able to write what it reads, by truncating it neither.
+  // Whether a runner may be forked from a template. Without namespaces a template is as free as the worker, so no job
+  // may be able to write what it reads, by truncating it neither.
   [[nodiscard]] bool can_be_warm() const { return full() || landlock_abi >= kTruncationAbi; }
   [[nodiscard]] bool full() const { return plan.level == SandboxLevel::kFull; }
   [[nodiscard]] const PinRing& pins(TemplateKind kind) const { return pin_rings.at(static_cast<std::size_t>(kind)); }

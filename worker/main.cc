@@ -1,5 +1,6 @@
 // Role: coderunner-worker: park a sandbox, say Ready, take a job, run it, again. A contents page.
-// Callers: the supervisor starts it with an empty environment and one socket; `--print-plan` and `--print-policy` are for people.
+// Callers: the supervisor starts it with an empty environment and one socket; `--print-plan` and `--print-policy` are
+// for people.
 // Law: single-threaded. The first thing out of turn, or the end of the socket, ends it and all that it holds.
 #include <poll.h>
 #include <signal.h>

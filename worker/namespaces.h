@@ -11,7 +11,8 @@ namespace coderunner {
 
 // Moves this single-threaded process into new user, mount, network, IPC and UTS namespaces (unshare(2); unprivileged
 // since Linux 3.8 where the system allows it), maps its user to kJobUid/kJobGid, makes every mount private and brings
-// the loopback interface of the empty network up. NetworkMode::kHost: no network namespace. Not undone on failure: try it in a forked process first.
+// the loopback interface of the empty network up. NetworkMode::kHost: no network namespace. Not undone on failure: try
+// it in a forked process first.
 Result<void> enter_worker_namespaces(NetworkMode network);
 
 // clone3(2) with CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNS: in the child, which is PID 1 of the new namespaces, the

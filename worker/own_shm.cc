@@ -1,7 +1,7 @@
-// Role: POSIX shared memory and named semaphores in the job's own temporary directory: a library that the loader puts in
-// front of the C library's (ld.so(8), LD_PRELOAD) where a job has no /dev/shm of its own.
-// Callers: multiprocessing, by way of shm_open(3) and sem_open(3), in every program that a job starts at the reduced level.
-// jail.cc writes the library beside bootstrap.py; it travels inside the worker.
+// Role: POSIX shared memory and named semaphores in the job's own temporary directory: a library that the loader puts
+// in front of the C library's (ld.so(8), LD_PRELOAD) where a job has no /dev/shm of its own.
+// Callers: multiprocessing, by way of shm_open(3) and sem_open(3), in every program that a job starts at the reduced
+// level. jail.cc writes the library beside bootstrap.py; it travels inside the worker.
 // Law: nothing but the C library: it is loaded into interpreters of any build. Names are those of sem_overview(7) and
 // shm_open(3). Unlike there, a semaphore that one process opens twice has two addresses.
 #undef _FILE_OFFSET_BITS  // it would make one name of statvfs and statvfs64; both are wanted, and are the same here

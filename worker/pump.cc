@@ -167,8 +167,8 @@ Result<std::optional<RunOutcome>> Pump::hear_supervisor() {
   return RunOutcome{order.reason == CancelReason::kDrain ? RunEnd::kTimedOut : RunEnd::kCancelled, 0, {}, {}};
 }
 
-// A word comes before the end of whoever speaks, so the pipe is read first: what it says is true even if the speaker has
-// been killed since.
+// A word comes before the end of whoever speaks, so the pipe is read first: what it says is true even if the speaker
+// has been killed since.
 Result<std::optional<RunOutcome>> Pump::hear_status() {
   while (const auto status = TRY(sandbox_.status.next())) {
     if (status->kind == InitStatus::Kind::kEnded) return ended(*status);
@@ -191,8 +191,8 @@ RunOutcome Pump::ended(const InitStatus& status) const {
   return {RunEnd::kSandboxLost, 0, "the sandbox's first process was killed", {}};
 }
 
-// What a warm runner says of its end is a reason to look whether the kernel knows of it, and no more: any process of the
-// job can say the same. All of it is read, so that nobody in there waits for room in the pipe; what lies beyond the
+// What a warm runner says of its end is a reason to look whether the kernel knows of it, and no more: any process of
+// the job can say the same. All of it is read, so that nobody in there waits for room in the pipe; what lies beyond the
 // first pieces means nothing.
 Result<std::optional<RunOutcome>> Pump::hear_runner() {
   const auto count = TRY(sys::read_some(sandbox_.report_read.get(), buffer_));

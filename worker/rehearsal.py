@@ -7,8 +7,8 @@
 #
 # After a fork every first write to a page costs a fault. There are hundreds, nearly the same in each runner. So a child
 # of the template runs a script of ours, from its bootstrap to its end as a job does, and tells which pages it has got
-# of its own. These are pinned in the template, which has fork(2) copy them (pin_ring.h says more); where they can not be,
-# runners have them made theirs in few system calls, while they park.
+# of its own. These are pinned in the template, which has fork(2) copy them (pin_ring.h says more); where they can not
+# be, runners have them made theirs in few system calls, while they park.
 
 MADV_POPULATE_WRITE = 23                          # asm-generic/mman-common.h, Linux 5.14
 # asm-generic/unistd.h; PIDFD_SELF of linux/fcntl.h as of Linux 6.18. A kernel that lacks either refuses the call.
@@ -39,9 +39,9 @@ print(text, file=sys.stderr)
 
 
 def own_pages(libc, stretches, pins):
-    """Sees to it that these stretches of memory, (address, length) each, are a child's own. Returns the function that it
-    has to call for that, or None: pinned, they are its own when it is forked. Without, it takes one system call for many of
-    them where the kernel has that, else one for each."""
+    """Sees to it that these stretches of memory, (address, length) each, are a child's own. Returns the function that
+    it has to call for that, or None: pinned, they are its own when it is forked. Without, it takes one system call for
+    many of them where the kernel has that, else one for each."""
     import ctypes
     import os
 

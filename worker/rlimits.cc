@@ -51,12 +51,13 @@ RlimitPlan plan_rlimits(const Limits& limits, const RlimitFacts& facts) {
       {RLIMIT_SIGPENDING, "sigpending", 1024, 1024, "queued signals and timers are kernel memory"},
       {RLIMIT_STACK, "stack", 8 * kMiB, RLIM_INFINITY, "the usual size of a thread's stack; raising it stays allowed"},
   };
-  // A cgroup counts exactly. Where this limit counts the user's other processes too, it would let one job starve another.
+  // A cgroup counts exactly. Where this limit counts the user's other processes too, it would let one job starve
+  // another.
   if (!facts.pids_cgroup)
     plan.push_back({RLIMIT_NPROC, "nproc", tasks, tasks, "fork bombs end here where there is no pids cgroup"});
   if (facts.memory == MemoryAccount::kNone) {
-    // The last row: who applies it allocates no more. Far above the limit, because reserved pages are not used ones: numpy's threads and Python's arenas reserve GiBs
-    // which they never touch. The worker watches what is really used.
+    // The last row: who applies it allocates no more. Far above the limit, because reserved pages are not used ones:
+    // numpy's threads and Python's arenas reserve GiBs which they never touch. The worker watches what is really used.
     const rlim_t wall = 4 * limits.memory_bytes + 4 * kGiB;
     plan.push_back({RLIMIT_AS, "as", wall, wall, "the wall where no cgroup accounts memory"});
   }

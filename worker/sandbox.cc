@@ -56,8 +56,8 @@ Result<InitStatus> await_status(StatusPipe& status, const Child& init, std::stri
   }
 }
 
-// Children of this process that are neither an init nor of its own PID namespace: runners whose template has died, maybe
-// before it could tell their number.
+// Children of this process that are neither an init nor of its own PID namespace: runners whose template has died,
+// maybe before it could tell their number.
 void reap_lost_runners() {
   const auto children = children_of(::getpid());
   const auto proc = ProcDir::open();
@@ -362,9 +362,9 @@ std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootRepo
 }
 
 // do_exit() (kernel/exit.c) notes the status, then lets go of the memory, and then tears that down, which is what takes
-// long. So the status is read when the memory has been seen to be gone, not along with that sight, which it may precede.
-// Without memory nothing is left to be hidden by PR_SET_DUMPABLE either. A first thread may end alone (pthread_exit(3)):
-// as long as there are others the process has not ended.
+// long. So the status is read when the memory has been seen to be gone, not along with that sight, which it may
+// precede. Without memory nothing is left to be hidden by PR_SET_DUMPABLE either. A first thread may end alone
+// (pthread_exit(3)): as long as there are others the process has not ended.
 // Nothing wakes anyone between a runner's exit_group(2) and its being torn down: so look again and again, for the few
 // microseconds that it takes.
 std::optional<Sandbox::EarlyEnd> Sandbox::await_early_end(const BootReport::Ended& word, Bytes memory_limit) const {

@@ -95,8 +95,8 @@ class Sandbox {
 
   // Whether no process of the job will run another instruction, though the last may not have been torn down yet, which
   // takes a large one milliseconds: the runner is past the point of no return (PF_EXITING in proc(5)'s flags, set first
-  // of all by do_exit(); or it is gone), has one thread, and nobody has a child that is the job's. False also where that
-  // can not be seen.
+  // of all by do_exit(); or it is gone), has one thread, and nobody has a child that is the job's. False also where
+  // that can not be seen.
   [[nodiscard]] bool over() const;
 
   // Ends every process of the sandbox and reaps it; the rusage is of all of them together. The second call answers

@@ -1,5 +1,6 @@
 // Role: the system-call filter: seccomp_policy.h as a program the kernel runs at every call.
-// Callers: the worker installs its own at start; a runner installs a script's as its last step before it executes Python.
+// Callers: the worker installs its own at start; a runner installs a script's as its last step before it executes
+// Python.
 // Law: one architecture and one table of calls: another one's entry (int 0x80, x32) ends the process by SIGSYS.
 #pragma once
 
@@ -34,9 +35,9 @@ struct Filter {
   bool notifies = false;  // Refusal::kByListener
 };
 
-// The worker's own, for itself and everything it starts, answers with ENOSYS, and by way of SECCOMP_RET_TRACE: of two filters'
-// answers the kernel takes the stricter, and an EPERM of the worker's would come before the script's notification.
-// Without a tracer, which no process below a worker can be, such a call is not executed (seccomp(2)).
+// The worker's own, for itself and everything it starts, answers with ENOSYS, and by way of SECCOMP_RET_TRACE: of two
+// filters' answers the kernel takes the stricter, and an EPERM of the worker's would come before the script's
+// notification. Without a tracer, which no process below a worker can be, such a call is not executed (seccomp(2)).
 Filter worker_filter();
 Filter script_filter(ScriptFacts facts, Refusal refusal = Refusal::kByFilter);
 

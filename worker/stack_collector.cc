@@ -24,9 +24,9 @@ void StackCollector::feed(std::string_view bytes) {
   }
 }
 
-// A record of another kind, that of a script which ends at this moment, is none of ours. Its first words may stand in the
-// middle of a stack, which goes on in a record of its own then: so what counts as an answer is its end, and what is kept
-// of stacks is whole lines.
+// A record of another kind, that of a script which ends at this moment, is none of ours. Its first words may stand in
+// the middle of a stack, which goes on in a record of its own then: so what counts as an answer is its end, and what is
+// kept of stacks is whole lines.
 void StackCollector::finish_record() {
   if (last_ == kEnd) ++answered_;
   if (std::ranges::any_of(kHeads, [&](std::string_view head) { return record_.starts_with(head); })) {

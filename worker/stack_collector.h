@@ -1,7 +1,7 @@
 // Role: what a runner answers when it is asked for the stacks of its threads: records on its report pipe -> one text.
 // Callers: pump.cc.
-// Law: any process of the job can write to that pipe, anything and without end. So a byte is looked at once, what is kept
-// is bounded, and what is believed can change nothing but the text that the script's own client gets.
+// Law: any process of the job can write to that pipe, anything and without end. So a byte is looked at once, what is
+// kept is bounded, and what is believed can change nothing but the text that the script's own client gets.
 #pragma once
 
 #include <cstddef>

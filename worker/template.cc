@@ -61,8 +61,8 @@ Result<void> place_descriptors(int words, int control, int filter, int pins) {
   return {};
 }
 
-// What would hold the template itself, so each runner sets it on its own: the limit on processes counts all of a user's,
-// and a template imports while other jobs run; the one on locked memory counts what is pinned.
+// What would hold the template itself, so each runner sets it on its own: the limit on processes counts all of a
+// user's, and a template imports while other jobs run; the one on locked memory counts what is pinned.
 bool is_for_runners(const RlimitRow& row) { return row.resource == RLIMIT_NPROC || row.resource == RLIMIT_MEMLOCK; }
 
 RlimitPlan lasting_rlimits(RlimitPlan plan) {

@@ -2,8 +2,8 @@
 // milliseconds where starting one anew takes tens of them.
 // Callers: warm_up.cc keeps one; sandbox.cc asks it for runners. Its Python side is template.py.
 // Law: it runs no line of any job, and reads no file that a job could have written. At the full level it keeps the two
-// capabilities of the worker's user namespace that setns(2) needs, and nothing else; its runners keep none. At the reduced
-// level it is as free as the worker, so each runner shuts itself in, by Landlock and seccomp, before it parks.
+// capabilities of the worker's user namespace that setns(2) needs, and nothing else; its runners keep none. At the
+// reduced level it is as free as the worker, so each runner shuts itself in, by Landlock and seccomp, before it parks.
 #pragma once
 
 #include <cstdint>

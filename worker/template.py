@@ -9,11 +9,11 @@
 #   walls, standard input, output, error, go, report, status, handover, and the cgroup's files to enter
 # The walls are init's pidfd, whose namespaces a runner enters, or a Landlock ruleset: CODERUNNER_WALLS says which.
 # The byte is "N" when the filter notifies: then its listener goes to the worker over the handover socket; else "F".
-# CODERUNNER_RLIMITS are the limits that runners set for themselves, NUMBER=LIMIT each. CODERUNNER_PINS, where it is set,
-# is the descriptor of an io_uring (pin_ring.h). CODERUNNER_PRELOAD and CODERUNNER_PACKAGES name what to import; one that
-# has packages to import and finds none says so and ends.
-# To the worker: "ready", version, and the modules that could not be imported, or "needless", on the control socket, once
-# (each field ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
+# CODERUNNER_RLIMITS are the limits that runners set for themselves, NUMBER=LIMIT each. CODERUNNER_PINS, where it is
+# set, is the descriptor of an io_uring (pin_ring.h). CODERUNNER_PRELOAD and CODERUNNER_PACKAGES name what to import;
+# one that has packages to import and finds none says so and ends.
+# To the worker: "ready", version, and the modules that could not be imported, or "needless", on the control socket,
+# once (each field ended by a NUL); on the status pipe of a runner, when it has ended: init.h's InitStatus.
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000  # sched.h
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}                                 # asm/unistd.h
@@ -198,8 +198,8 @@ def serve_forks(control, report_number):
         os.closerange(control + 1, report_number)
         become_another()
 
-    # Waits, and leaves the runner unreaped until its end has been told: if this process is killed in between, the worker
-    # finds it as it was. The system call fills in a struct rusage, for which the C library has no argument.
+    # Waits, and leaves the runner unreaped until its end has been told: if this process is killed in between, the
+    # worker finds it as it was. The system call fills in a struct rusage, for which the C library has no argument.
     def see_end(runner):
         if waitid is None:
             facts = os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)

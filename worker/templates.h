@@ -1,8 +1,8 @@
-// Role: the worker's warm templates, one with the standard library's modules imported and one with packages besides; and
-// which of them the next runner should come from.
+// Role: the worker's warm templates, one with the standard library's modules imported and one with packages besides;
+// and which of them the next runner should come from.
 // Callers: main.cc asks before it parks a sandbox, and tells what its jobs want.
-// Law: to fork from the larger one costs more than twice as much, and to import what is missing fifty times. So a sandbox
-// is parked for a job like the last one, and a job that wants packages gets another sandbox if need be.
+// Law: to fork from the larger one costs more than twice as much, and to import what is missing fifty times. So a
+// sandbox is parked for a job like the last one, and a job that wants packages gets another sandbox if need be.
 #pragma once
 
 #include <array>

@@ -61,8 +61,8 @@ struct ReducedDirs {
   std::string tmp_path;
 };
 
-// The service's directory, with its permissions given back first: at the reduced level jobs have the service's user, and
-// no Landlock keeps them from chmod(2) of what that owns.
+// The service's directory, with its permissions given back first: at the reduced level jobs have the service's user,
+// and no Landlock keeps them from chmod(2) of what that owns.
 Result<UniqueFd> open_temp_dir(const std::string& path);
 // Removes what an earlier job left in this folder and makes it anew (all 0700).
 Result<ReducedDirs> make_reduced(const JobFolder& folder);

@@ -32,6 +32,6 @@ SCENARIOS = {scenario.name: scenario for scenario in (
     Scenario("output", "10 MiB of output", "import sys\nsys.stdout.write(('x' * 63 + '\\n') * (10 << 14))\n", "", 10 * MEBIBYTE),
 )}
 
-# A bare interpreter with pandas takes some 70 MiB, an answer of 10 MiB several times that on its way: as many as this fit
-# into the memory of a small machine at once.
+# A bare interpreter with pandas takes some 70 MiB, an answer of 10 MiB several times that on its way: as many as this
+# fit into the memory of a small machine at once.
 BYTES_A_CLIENT = {"pandas": 100 * MEBIBYTE, "output": 100 * MEBIBYTE}

@@ -1,4 +1,5 @@
-// Role: the system-call filter switched off: takes the place of worker/seccomp_filter.cc and seccomp_programs.cc in a worker for the benchmark.
+// Role: the system-call filter switched off: takes the place of worker/seccomp_filter.cc and seccomp_programs.cc in a
+// worker for the benchmark.
 // Callers: tests/bench/meson.build links it before the worker's library.
 // Law: measures only, never installed: a worker with this in it protects nobody.
 #include "worker/seccomp_filter.h"

@@ -97,7 +97,8 @@ class NothingIsLeft(ServiceTest):
 
     @classmethod
     def setUpClass(cls):
-        # A lock is the machine's: on a file of /usr it would be found, for a moment, by the same test of another service.
+        # A lock is the machine's: on a file of /usr it would be found, for a moment, by the same test of another
+        # service.
         packages = folder_for_all(cls)
         with open(os.path.join(packages, "of_this_service_alone.py"), "w") as file:
             file.write("'A file that all jobs can read, and nobody else does.'\n")

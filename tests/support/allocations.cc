@@ -1,7 +1,7 @@
 // Role: operator new with a high-water mark.
 // Callers: see allocations.h.
-// Law: all forms are here. The standard library's nothrow forms would end in these (new.delete.single), a sanitizer's do
-// not, and then memory from its new[] meets free().
+// Law: all forms are here. The standard library's nothrow forms would end in these (new.delete.single), a sanitizer's
+// do not, and then memory from its new[] meets free().
 #include "tests/support/allocations.h"
 
 #include <atomic>

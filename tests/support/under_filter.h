@@ -10,8 +10,8 @@
 
 namespace coderunner::test {
 
-// The worker's filter, and a script's at either level: in a sandbox by default, on the host's network, and where no cgroup
-// counts its memory.
+// The worker's filter, and a script's at either level: in a sandbox by default, on the host's network, and where no
+// cgroup counts its memory.
 enum class FilterKind : std::uint8_t {
   kWorker, kScriptFull, kScriptReduced, kFullOnHost, kReducedOnHost, kFullUncharged, kReducedUncharged,
 };

@@ -60,7 +60,8 @@ struct Caller {
     pollfd entry{denials.fd(), POLLIN, 0};
     REQUIRE(sys::poll({&entry, 1}, Deadline::in(Millis(60'000))) == 1);
   }
-  // To the caller's end: what it said. Before Linux 6.11 a listener sees the end of a process when it is reaped, no earlier.
+  // To the caller's end: what it said. Before Linux 6.11 a listener sees the end of a process when it is reaped, no
+  // earlier.
   std::string serve() {
     std::string text;
     for (;;) {
