@@ -6,8 +6,9 @@
 // A page that is pinned for direct access by a device must stay where it is, so a child gets its copy when it is forked
 // (mm/memory.c, copy_present_page(): Linux 5.9), for about half of what the fault at its first write costs. The pages
 // of buffers that are registered with an io_uring are pinned for as long as they are (io_uring_register(2)). No
-// operation is ever submitted to the ring: nothing maps it, and the worker's filter allows neither io_uring_setup(2)
-// nor io_uring_enter(2), and of io_uring_register(2) only what is needed here.
+// operation can be submitted to the ring: it stays disabled as it was made (IORING_SETUP_R_DISABLED: Linux 5.10), and
+// the worker's filter allows neither io_uring_setup(2) nor io_uring_enter(2), and of io_uring_register(2) only what is
+// needed here.
 #pragma once
 
 #include <linux/io_uring.h>

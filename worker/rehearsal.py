@@ -38,28 +38,36 @@ print(text, file=sys.stderr)
 """
 
 
-def own_pages(libc, stretches, pins):
-    """Sees to it that these stretches of memory, (address, length) each, are a child's own. Returns the function that
-    it has to call for that, or None: pinned, they are its own when it is forked. Without, it takes one system call for
-    many of them where the kernel has that, else one for each."""
+def iovecs(stretches):
+    """Stretches of memory, (address, length) each, as an array of struct iovec."""
     import ctypes
-    import os
 
-    class Stretch(ctypes.Structure):  # struct iovec
+    class Stretch(ctypes.Structure):
         _fields_ = [("start", ctypes.c_void_p), ("length", ctypes.c_size_t)]
 
-    if pins >= 0:
-        # Of struct iovec, as many as io_uring/rsrc.h allows (IORING_MAX_REG_BUFFERS, 16384; before Linux 5.13 1024).
-        all_of_them = (Stretch * len(stretches))(*stretches)
-        done = libc.syscall(IO_URING_REGISTER, pins, IORING_REGISTER_BUFFERS, all_of_them, len(stretches))
-        os.close(pins)  # the worker has it, too, and lets go of what was registered when this process has ended
-        if done == 0:
-            return None
+    return (Stretch * len(stretches))(*stretches)
+
+
+def pin(libc, ring, stretches, is_of_file):
+    """Pins these as far as the kernel allows it: not more than 16384 of them (1024 before Linux 5.13), and before Linux
+    6.5 none in a mapping of a file, though their pages are the process's own. Returns those that are left."""
+    for is_left in (lambda stretch: False, is_of_file):
+        chosen = iovecs([stretch for stretch in stretches if not is_left(stretch)])
+        if libc.syscall(IO_URING_REGISTER, ring, IORING_REGISTER_BUFFERS, chosen, len(chosen)) == 0:
+            return [stretch for stretch in stretches if is_left(stretch)]
+    return stretches
+
+
+def own_pages(libc, stretches):
+    """A function that makes a process's own what it shares of these: by one system call for many of them where the
+    kernel has that, else one by one."""
+    import ctypes
+
     batches = []
     for at in range(0, len(stretches), IOVECS):
         batch = stretches[at:at + IOVECS]
         total = sum(length for _, length in batch)
-        batches.append(((Stretch * len(batch))(*batch), ctypes.c_size_t(len(batch)), total))
+        batches.append((iovecs(batch), ctypes.c_size_t(len(batch)), total))
     call, itself, advice = PROCESS_MADVISE, PIDFD_SELF, MADV_POPULATE_WRITE
 
     def take():
@@ -73,7 +81,8 @@ def own_pages(libc, stretches, pins):
 
 def rehearse(libc, become, pins):
     """Forks a child and has `become` make a runner of it, with a function to call when it ends. Returns True in that
-    child, which is to go on as runners do; in this process what own_pages() returns."""
+    child, which is to go on as runners do; in this process what later children have to call to get the same pages, None:
+    nothing, all are pinned. `pins` is the descriptor of an io_uring, or -1, and is closed."""
     import array
     import ctypes
     import os
@@ -85,10 +94,10 @@ def rehearse(libc, become, pins):
     def mappings():
         with open("/proc/self/maps") as lines:
             for line in lines:
-                bounds, rights = line.split(None, 2)[:2]
+                bounds, rights, _, _, inode = line.split(None, 5)[:5]
                 start, end = (int(number, 16) for number in bounds.split("-"))
                 if rights.startswith("rw"):
-                    yield start, end
+                    yield start, end, inode != "0"
 
     before = list(mappings())
 
@@ -96,7 +105,7 @@ def rehearse(libc, become, pins):
     def touched():
         found = array.array("Q")
         file = os.open("/proc/self/pagemap", os.O_RDONLY)
-        for start, end in before:
+        for start, end, _ in before:
             entries = array.array("Q")
             entries.frombytes(os.pread(file, (end - start) // page * 8, start // page * 8))
             together = False
@@ -131,4 +140,9 @@ def rehearse(libc, become, pins):
         rows.frombytes(answer.read())
     os.waitpid(child, 0)
     os.unlink("script.py")
-    return own_pages(libc, list(zip(rows[::2], rows[1::2])), pins)
+    stretches = list(zip(rows[::2], rows[1::2]))
+    if pins >= 0:
+        files = [(start, end) for start, end, of_file in before if of_file]
+        stretches = pin(libc, pins, stretches, lambda stretch: any(start <= stretch[0] < end for start, end in files))
+        os.close(pins)  # the worker has it, too, and lets go of what was registered when this process has ended
+    return own_pages(libc, stretches) if stretches else None

@@ -84,12 +84,6 @@ Result<void> enter_own_place(const JailPlan& plan) {
   return {};
 }
 
-// To pin one page of a large one would have fork(2) copy all of it. Runners undo this for themselves.
-Result<void> keep_pages_small() {
-  TRY(sys::retry("prctl(PR_SET_THP_DISABLE)", [] { return ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }));
-  return {};
-}
-
 Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan, int words, int control, int filter) {
   const int pins = jail.pins(kind).fd();
   const auto prepare = [&]() -> Result<void> {
@@ -97,7 +91,6 @@ Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan,
     TRY(sys::retry("setsid", [] { return ::setsid(); }));
     TRY(enter_own_place(plan));
     TRY(place_descriptors(words, control, filter, pins));
-    if (pins >= 0) TRY(keep_pages_small());
     set_usual_umask();
     ::signal(SIGPIPE, SIG_DFL);
     TRY(jail.full() ? keep_over_exec({CAP_SYS_ADMIN, CAP_SYS_CHROOT}) : drop_privileges());

@@ -21,7 +21,7 @@ SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8              # 
 CAPABILITY_VERSION_3 = 0x20080522                                             # linux/capability.h
 WAITID = {"x86_64": 247, "aarch64": 95}                                       # asm/unistd.h
 CLD_EXITED, CLD_DUMPED = 1, 3                                                 # siginfo.h
-PR_SET_THP_DISABLE = 41                                                       # linux/prctl.h
+PR_SET_THP_DISABLE, PR_GET_THP_DISABLE = 41, 42                               # linux/prctl.h
 RUNNER_ENDED, RUNNER_FAILED, RUNNER_FORKED = 1, 2, 4                          # InitStatus::Kind
 FILTER_FD = 4                                                                 # template.h
 LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 445, 446                          # asm-generic/unistd.h
@@ -76,8 +76,13 @@ def serve_forks(control, report_number):
     no_capabilities = (ctypes.c_uint32 * 6)()
 
     pins = int(os.environ.pop("CODERUNNER_PINS", "-1"))
+    small_pages = False
     if pins >= 0:
         os.set_inheritable(pins, False)  # what is imported may start processes
+        # To pin one page of a large one would have fork(2) copy all of it. Runners undo this, unless it was so before.
+        nothing = [ctypes.c_ulong(0)] * 3
+        if libc.prctl(PR_GET_THP_DISABLE, ctypes.c_ulong(0), *nothing) == 0:
+            small_pages = libc.prctl(PR_SET_THP_DISABLE, ctypes.c_ulong(1), *nothing) == 0
 
     def own_limit(row):
         resource, _, most = row.partition("=")
@@ -189,8 +194,8 @@ def serve_forks(control, report_number):
         os.close(adjustment)
         for resource, limit in rlimits:
             call(libc.setrlimit, resource, limit)
-        if pins >= 0:
-            call(libc.prctl, PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (0, 0, 0, 0)))
+        if small_pages:
+            call(libc.prctl, PR_SET_THP_DISABLE, ctypes.c_ulong(0), *nothing)
         call(libc.capset, capability_header, no_capabilities)
         if not namespaces:
             restrict_files(walls)
