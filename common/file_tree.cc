@@ -202,7 +202,8 @@ Result<void> remove_tree(int parent, const std::string& name, Deadline deadline)
 
 Result<void> remove_tree(const std::string& path) {
   const std::size_t slash = path.rfind('/');
-  if (slash == path.npos || slash == 0) return fail(Fault::kInternal, fmt::format("remove_tree: {}: not below a folder", path));
+  if (slash == path.npos || slash == 0)
+    return fail(Fault::kInternal, fmt::format("remove_tree: {}: not below a folder", path));
   const auto parent = sys::open(path.substr(0, slash), O_RDONLY | O_DIRECTORY);
   if (!parent && sys::last_errno() == ENOENT) return {};
   if (!parent) return std::unexpected(parent.error());

@@ -13,7 +13,8 @@
 //
 //   supervisor                                   worker
 //   Setup          ->                                              once, first
-//                  <-                            Ready             the sandbox is parked; or Failed, and the worker exits
+//                  <-                            Ready             the sandbox is parked; or Failed,
+//                                                                  and the worker exits
 //   Job            ->
 //   File, FileData…, (more files)  ->
 //   StdinData…     ->
@@ -22,7 +23,8 @@
 //   Cancel         -> (any time after Run)       Stdout, Stderr…   as they come
 //                  <-                            Artifact, ArtifactData…   when every process of the job is dead
 //                  <-                            Exit              the last of the job
-//                  <-                            Ready             nothing of the job is left, the next sandbox is parked
+//                  <-                            Ready             nothing of the job is left,
+//                                                                  the next sandbox is parked
 //
 // Ready may come again while no job runs, when a parked sandbox has been replaced; it may cross a Job on its way. A
 // Cancel may cross an Exit: a worker without a job takes no notice of it.

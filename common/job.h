@@ -100,7 +100,9 @@ enum class Verdict : std::uint8_t {
 };
 
 // The limit that ended a run or cut its answer.
-enum class LimitName : std::uint8_t { kNone = 0, kTimeout = 1, kMemory = 2, kArtifacts = 3, kScratch = 4, kProcesses = 5 };
+enum class LimitName : std::uint8_t {
+  kNone = 0, kTimeout = 1, kMemory = 2, kArtifacts = 3, kScratch = 4, kProcesses = 5
+};
 
 struct ExceptionInfo {
   std::string type, message, file;

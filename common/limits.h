@@ -36,7 +36,8 @@ inline constexpr std::size_t kMaxArgs = 64;
 inline constexpr Bytes kMaxArgsBytes = 8 * kKiB;
 inline constexpr std::size_t kMaxEnv = 64;
 inline constexpr Bytes kMaxEnvBytes = 32 * kKiB;
-inline constexpr std::size_t kMaxPathBytes = 1024;  // one path in `files`; a name in `context` is at most 255 (NAME_MAX)
+inline constexpr std::size_t kMaxPathBytes = 1024;  // one path in `files`; a name in `context` is at
+                                                    // most 255 (NAME_MAX)
 inline constexpr std::size_t kMaxNameBytes = 255;
 
 // What a run that timed out adds to stderr at most: the stacks of its threads.

@@ -38,17 +38,20 @@ Result<long> retry(std::string_view what, Call&& call) {
 Result<UniqueFd> open_at(int directory, const std::string& path, int flags, mode_t mode = 0);
 Result<UniqueFd> open(const std::string& path, int flags, mode_t mode = 0);
 Result<Pipe> make_pipe();                 // O_CLOEXEC, blocking
-Result<Pipe> make_socket_pair();          // AF_UNIX, SOCK_STREAM, O_CLOEXEC, blocking; .read and .write are the two ends
+Result<Pipe> make_socket_pair();          // AF_UNIX, SOCK_STREAM, O_CLOEXEC, blocking; .read and .write are the
+                                          // two ends
 Result<void> set_nonblocking(int fd, bool on);
 
 // One read(2) or write(2). nullopt: it would block. read: 0 is the end of the file.
 Result<std::optional<std::size_t>> read_some(int fd, std::span<char> into);
-Result<std::optional<std::size_t>> write_some(int fd, std::string_view bytes);  // a socket's EPIPE comes as an error, never as SIGPIPE when that is ignored
+Result<std::optional<std::size_t>> write_some(int fd, std::string_view bytes);  // a socket's EPIPE comes as an error,
+                                                                                // never as SIGPIPE when that is ignored
 
 Result<void> write_all(int fd, std::string_view bytes);             // blocking descriptor
 Result<std::string> read_all(int fd, std::size_t limit);            // to the end of the file; error above `limit`
 Result<std::string> read_file(const std::string& path, std::size_t limit = 1 << 20);
-Result<void> write_file(const std::string& path, std::string_view text);  // an existing file, as for /proc and cgroup files
+Result<void> write_file(const std::string& path, std::string_view text);  // an existing file, as for /proc and
+                                                                          // cgroup files
 
 // poll(2) until the deadline; the number of ready entries, 0 when it has passed.
 Result<int> poll(std::span<pollfd> entries, Deadline deadline);

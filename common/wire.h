@@ -29,7 +29,9 @@ class WireWriter {
   std::string take() { return std::move(out_); }
 
  private:
-  template <std::integral T> void put(const T& value) { out_.append(reinterpret_cast<const char*>(&value), sizeof value); }
+  template <std::integral T> void put(const T& value) {
+    out_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
   template <class T> requires std::is_enum_v<T> void put(const T& value) { out_.push_back(static_cast<char>(value)); }
   void put(const std::string& value) {
     put(static_cast<std::uint32_t>(value.size()));

@@ -25,7 +25,8 @@ Settings with_small_limits(Settings settings) {
 }
 
 // One worker of this kind of runner.
-Result<void> try_with(const Settings& settings, Ground& ground, const Interpreter& python, Trial trial, Findings& findings) {
+Result<void> try_with(const Settings& settings, Ground& ground, const Interpreter& python, Trial trial,
+                      Findings& findings) {
   ground.program = TRY(find_worker());  // a pool keeps it
   Pool pool(describe_pool(settings, 1, ground, python));
   while (!pool.wait_until_ready(Deadline::in(kLook))) {

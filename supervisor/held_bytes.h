@@ -35,7 +35,9 @@ class HeldBytes {
   };
 
  private:
-  [[nodiscard]] bool fits(Bytes others, Bytes bytes) const { return others == 0 || (bytes <= most_ && others <= most_ - bytes); }
+  [[nodiscard]] bool fits(Bytes others, Bytes bytes) const {
+    return others == 0 || (bytes <= most_ && others <= most_ - bytes);
+  }
   const Bytes most_;
   mutable std::mutex mutex_;
   Bytes held_ = 0;

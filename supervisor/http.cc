@@ -200,7 +200,8 @@ class HttpServer::Listener : public httplib::Server {
       HttpConnection connection(UniqueFd(socket), config_, handler_, idle_, stop_event_.get());
       using TurnAway = HttpConnection::TurnAway;
       if (open <= config_.connections || idle_.end_longest_idle()) connection.serve();
-      else connection.turn_away(open <= config_.connections + config_.lingering ? TurnAway::kLinger : TurnAway::kAtOnce);
+      else
+        connection.turn_away(open <= config_.connections + config_.lingering ? TurnAway::kLinger : TurnAway::kAtOnce);
     } catch (const std::exception& exception) {  // no memory for a request: it costs this connection only
       fmt::print(stderr, "http: a connection was given up: {}\n", exception.what());
     }

@@ -17,7 +17,8 @@ class Statement {
   // The next word is `word`, and something follows it.
   bool take(std::string_view word) {
     skip_blank();
-    if (!rest_.starts_with(word) || rest_.size() == word.size() || kBlank.find(rest_[word.size()]) == kBlank.npos) return false;
+    if (!rest_.starts_with(word) || rest_.size() == word.size() || kBlank.find(rest_[word.size()]) == kBlank.npos)
+      return false;
     rest_.remove_prefix(word.size());
     return true;
   }
@@ -72,7 +73,8 @@ std::vector<std::string_view> imported_modules(std::string_view source) {
 
 bool imports_packages(const RunRequest& request, const ModuleNames& standard) {
   return std::ranges::any_of(request.files, [&](const InputFile& file) {
-    return file.path.ends_with(kPython) && std::ranges::any_of(imported_modules(file.content), [&](std::string_view module) {
+    return file.path.ends_with(kPython) &&
+           std::ranges::any_of(imported_modules(file.content), [&](std::string_view module) {
       return !has(standard, module) && !is_own(request, module);
     });
   });

@@ -69,7 +69,8 @@ standard = getattr(sys, "stdlib_module_names", None)
 if standard is None:  # before 3.10
     folder = os.path.dirname(os.__file__)
     folders = [place for place in (folder, folder + "/lib-dynload") if os.path.isdir(place)]
-    standard = {name.partition(".")[0] for place in folders for name in os.listdir(place)}.union(sys.builtin_module_names)
+    standard = {name.partition(".")[0] for place in folders for name in os.listdir(place)}.union(
+        sys.builtin_module_names)
 rows += [("standard_module", name) for name in standard]
 for key, value in rows:
     sys.stdout.buffer.write(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0")

@@ -108,7 +108,8 @@ ConnectionLimits limit_connections(std::uint64_t descriptors, std::size_t worker
 
 Result<Interpreter> find_python(const Settings& settings) {
   const char* search = ::getenv("PATH");
-  return find_interpreter({settings.python, search != nullptr ? search : "", settings.packages, running_folder(), settings.network});
+  return find_interpreter({settings.python, search != nullptr ? search : "", settings.packages,
+                           running_folder(), settings.network});
 }
 
 PoolConfig describe_pool(const Settings& settings, std::size_t workers, Ground& ground, const Interpreter& python) {

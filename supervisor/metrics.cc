@@ -115,7 +115,9 @@ std::vector<MetricFamily> describe_memory(const PoolHealth& health) {
   const auto proc = ProcDir::open();
   const auto below = proc ? descendants(*proc, ::getpid()) : std::unexpected(proc.error());
   if (!below) return {};
-  const auto among = [](const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); };
+  const auto among = [](const std::vector<pid_t>& pids, pid_t pid) {
+    return std::ranges::find(pids, pid) != pids.end();
+  };
   std::vector<pid_t> ours = health.worker_pids;  // and what they started
   std::uint64_t of_workers = 0, of_templates = 0, of_sandboxes = 0;
   for (const ProcessInfo& process : *below) {

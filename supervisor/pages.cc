@@ -19,9 +19,9 @@ HttpReply make_health_page(const PoolHealth& health, std::string_view version, c
   reply.status = able && !health.draining ? 200 : 503;
   reply.headers.emplace_back("Cache-Control", "no-store");
   reply.body = fmt::format(
-      R"({{"status":"{}","version":{},"python":{},"workers":{{"ready":{},"busy":{}}},"queue":{},"leaks":{},"sandbox":{})", status,
-      quote(version), health.report ? quote(health.report->python) : "null", health.ready, health.busy, health.queued, health.leaks,
-      sandbox != nullptr ? format_sandbox_json(*sandbox) : "null");
+    R"({{"status":"{}","version":{},"python":{},"workers":{{"ready":{},"busy":{}}},"queue":{},"leaks":{},"sandbox":{})",
+    status, quote(version), health.report ? quote(health.report->python) : "null", health.ready, health.busy,
+    health.queued, health.leaks, sandbox != nullptr ? format_sandbox_json(*sandbox) : "null");
   if (!health.trouble.empty()) reply.body += R"(,"trouble":)" + quote(health.trouble);
   reply.body += '}';
   return reply;

@@ -202,7 +202,8 @@ Result<Lease> Pool::borrow(Bytes held, int client_fd, bool packages) {
   State& state = *state_;
   std::unique_lock lock(state.mutex);
   if (state.draining) return fail(Fault::kUnavailable, "the service is shutting down");
-  if (const auto index = state.choose(packages)) return state.lend(*index, packages);  // nobody waits while one is ready
+  if (const auto index = state.choose(packages))
+    return state.lend(*index, packages);  // nobody waits while one is ready
   if (state.hopeless()) return fail(Fault::kUnavailable, "no worker can start: " + state.trouble);
   TRY(state.queue.check_room(held));
   Ticket ticket = TRY(Ticket::make(held, packages));

@@ -27,7 +27,8 @@ struct Slot {
   std::uint64_t ready_serial = 0;    // the higher, the later it became ready
   Deadline due = Deadline::never();  // for its Ready, while starting and resetting
   Clock::time_point lent{};          // while busy
-  bool packages = true;              // the last job's, to which the worker keeps (Templates); at first it has all it can
+  bool packages = true;              // the last job's, to which the worker keeps (Templates); at first it
+                                     // has all it can
   std::string trouble;               // why it was condemned, or its own last words
   TemplateCounts counts;             // that it told of last
   std::vector<std::uint32_t> template_pids;

@@ -30,8 +30,8 @@ std::string quote(std::string_view bytes) { return json_quote(decode_utf8_replac
 // when it can not be had.
 UniqueFd listen_anywhere(sockaddr* address, socklen_t length, socklen_t room) {
   UniqueFd listener(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const bool made = listener.valid() && ::bind(listener.get(), address, length) == 0 && ::listen(listener.get(), 4) == 0 &&
-                    ::getsockname(listener.get(), address, &room) == 0;
+  const bool made = listener.valid() && ::bind(listener.get(), address, length) == 0 &&
+                    ::listen(listener.get(), 4) == 0 && ::getsockname(listener.get(), address, &room) == 0;
   return made ? std::move(listener) : UniqueFd();
 }
 
@@ -92,9 +92,9 @@ std::string Bait::describe(const ReadyReport& ready, NetworkMode network, const 
   return fmt::format(
       R"({{"level":"{}","pid":{},"started":{},"namespaces":{{{}}},"file":{},"network":"{}","port":{},"abstract":"{}",)"
       R"("shared_memory":{},"variable":"{}","descriptors":{},"scratch":{},"processes":{},"pids_cgroup":{}}})",
-      level_name(ready.level), ::getpid(), start_time(), describe_namespaces(), quote(file_), network == NetworkMode::kNone ? "none" : "host",
-      port_, abstract_, shared_memory_, kBaitVariable, limits.descriptors, limits.scratch_bytes, limits.processes,
-      pids_cgroup);
+      level_name(ready.level), ::getpid(), start_time(), describe_namespaces(), quote(file_),
+      network == NetworkMode::kNone ? "none" : "host", port_, abstract_, shared_memory_, kBaitVariable,
+      limits.descriptors, limits.scratch_bytes, limits.processes, pids_cgroup);
 }
 
 }  // namespace coderunner

@@ -153,7 +153,8 @@ class Check {
     CollectingSink sink;
     const ExitReport end = TRY(run_job(script, {}, sink));
     const Outcome outcome = end.limit == limit ? Outcome::kRefused : Outcome::kAllowed;
-    findings_.attempts.push_back({std::string(layer), std::string(tried), outcome, fmt::format("ended with {}", end.exit_code)});
+    findings_.attempts.push_back({std::string(layer), std::string(tried), outcome,
+                                  fmt::format("ended with {}", end.exit_code)});
     return {};
   }
 
@@ -178,8 +179,8 @@ std::vector<Attempt> parse_attempts(std::string_view output) {
     }
     const auto outcome = std::ranges::find(kOutcomes, fields[2]);
     if (outcome == kOutcomes.end()) continue;
-    attempts.push_back({std::string(fields[0]), std::string(fields[1]), static_cast<Outcome>(outcome - kOutcomes.begin()),
-                        std::string(fields[3])});
+    attempts.push_back({std::string(fields[0]), std::string(fields[1]),
+                        static_cast<Outcome>(outcome - kOutcomes.begin()), std::string(fields[3])});
   }
   return attempts;
 }
@@ -191,8 +192,8 @@ KernelFacts read_kernel_facts() {
   return {name.release, abi > 0 ? static_cast<unsigned>(abi) : 0};
 }
 
-SandboxReport make_sandbox_report(const ReadyReport& ready, std::span<const Attempt> attempts, const KernelFacts& kernel,
-                                  const MachineFacts& machine) {
+SandboxReport make_sandbox_report(const ReadyReport& ready, std::span<const Attempt> attempts,
+                                  const KernelFacts& kernel, const MachineFacts& machine) {
   SandboxReport report;
   report.level = ready.level;
   report.kernel = kernel.release;

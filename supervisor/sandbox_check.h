@@ -36,8 +36,8 @@ struct KernelFacts {
 };
 KernelFacts read_kernel_facts();
 
-SandboxReport make_sandbox_report(const ReadyReport& ready, std::span<const Attempt> attempts, const KernelFacts& kernel,
-                                  const MachineFacts& machine);
+SandboxReport make_sandbox_report(const ReadyReport& ready, std::span<const Attempt> attempts,
+                                  const KernelFacts& kernel, const MachineFacts& machine);
 
 enum class Trial : std::uint8_t {
   kAtHand,     // one job on the runner that is at hand; tens of milliseconds

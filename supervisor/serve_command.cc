@@ -49,7 +49,8 @@ class Serving {
   std::jthread thread_;
 };
 
-RunRouteConfig describe_run_route(const Settings& settings, const Interpreter& python, const std::atomic<bool>& drain_now) {
+RunRouteConfig describe_run_route(const Settings& settings, const Interpreter& python,
+                                  const std::atomic<bool>& drain_now) {
   return {.gate = {.keys = settings.api_keys,
                    .allow_origins = settings.allow_origins,
                    // In Azure the caller's Host is the site's, and no browser shares a machine with this service.

@@ -219,7 +219,8 @@ def tell_exception_at_exit(report, home, held):
             file = file[len(home):]
         parts = [name, str(value), file, str(line), source.strip()]
         sizes = [200, 2000, 1000, 20, 500]  # together below PIPE_BUF: one write, never in pieces
-        clean = [part.encode("utf-8", "backslashreplace").replace(b"\0", b" ")[:size] for part, size in zip(parts, sizes)]
+        clean = [part.encode("utf-8", "backslashreplace").replace(b"\0", b" ")[:size]
+                 for part, size in zip(parts, sizes)]
         return b"exception\0" + b"".join(part + b"\0" for part in clean)
 
     loaded = "atexit" in sys.modules

@@ -161,7 +161,8 @@ std::vector<LayerState> describe_layers(const Jail& jail, const std::string& why
                               : "no Landlock: scripts can read what the service's user can; use Linux 5.13 or later"});
   const bool apart = jail.plan.network == NetworkMode::kNone;
   layers.push_back({"network", apart,
-                    !apart ? "off by --network=host: scripts reach what this host reaches, its loopback services included"
+                    !apart
+                    ? "off by --network=host: scripts reach what this host reaches, its loopback services included"
                     : full ? "empty network namespace"
                            : "seccomp refuses every socket but pairs of Unix ones"});
   layers.push_back({"syscalls", true,

@@ -65,7 +65,8 @@ Result<std::vector<std::string>> LeakSentinel::stray_processes(const TemplateSes
   std::vector<std::string> strays;
   for (const ProcessInfo& process : found) {
     // An ended one's pid may be somebody else's by now, its session not while anybody is in it.
-    const bool known = belongs_to(process, templates.living) || std::ranges::find(templates.others, process.session) != templates.others.end();
+    const bool known = belongs_to(process, templates.living) ||
+                       std::ranges::find(templates.others, process.session) != templates.others.end();
     if (!known && !process.ended() && !process.exiting)
       strays.push_back(name_of(proc, process.pid));
   }
@@ -76,7 +77,8 @@ Result<std::string> LeakSentinel::look(const TemplateSessions& templates, const 
   std::vector<std::string> left;
   const auto strays = TRY(stray_processes(templates));
   if (!strays.empty())
-    left.push_back(fmt::format("{} process{} ({})", strays.size(), strays.size() > 1 ? "es" : "", fmt::join(strays, ", ")));
+    left.push_back(fmt::format("{} process{} ({})", strays.size(), strays.size() > 1 ? "es" : "",
+                               fmt::join(strays, ", ")));
   else if (places_.cgroup != nullptr && TRY(places_.cgroup->populated()))
     left.emplace_back("a process in the cgroup");
 

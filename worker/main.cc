@@ -57,7 +57,9 @@ Result<void> receive_rest(Channel& channel, Sandbox& sandbox, Job& job) {
   for (;;) {
     const Frame frame = TRY(next_frame(channel, deadline));
     switch (frame.type) {
-      case FrameType::kFile: TRY(note(job, sandbox.workdir().begin_file(TRY(decode<FileHeader>(frame.payload))))); break;
+      case FrameType::kFile:
+        TRY(note(job, sandbox.workdir().begin_file(TRY(decode<FileHeader>(frame.payload)))));
+        break;
       case FrameType::kFileData: TRY(note(job, sandbox.workdir().append(frame.payload))); break;
       case FrameType::kStdinData: job.stdin_bytes += frame.payload; break;
       case FrameType::kRun:
@@ -218,8 +220,9 @@ int print_plan(int argc, char** argv) {
 int print_policy() { return std::fputs(describe_policy().c_str(), stdout) < 0 ? 1 : 0; }
 
 int usage() {
-  std::fputs("coderunner-worker is started by coderunner. For people: coderunner-worker --print-plan [PYTHON [PATH...]]\n"
-             "or --print-policy\n", stderr);
+  std::fputs(
+      "coderunner-worker is started by coderunner. For people: coderunner-worker --print-plan [PYTHON [PATH...]]\n"
+      "or --print-policy\n", stderr);
   return 2;
 }
 

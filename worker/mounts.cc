@@ -22,12 +22,16 @@ struct TmpfsOption {
 };
 
 Result<UniqueFd> make_tmpfs(std::initializer_list<TmpfsOption> options) {
-  const UniqueFd context(static_cast<int>(TRY(sys::retry("fsopen(tmpfs)", [] { return ::fsopen("tmpfs", FSOPEN_CLOEXEC); }))));
+  const UniqueFd context(static_cast<int>(TRY(sys::retry("fsopen(tmpfs)", [] {
+    return ::fsopen("tmpfs", FSOPEN_CLOEXEC);
+  }))));
   for (const TmpfsOption& option : options)
     TRY(sys::retry(fmt::format("fsconfig(tmpfs, {}={})", option.key, option.value), [&] {
       return ::fsconfig(context.get(), FSCONFIG_SET_STRING, option.key, option.value.c_str(), 0);
     }));
-  TRY(sys::retry("fsconfig(tmpfs, create)", [&] { return ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0); }));
+  TRY(sys::retry("fsconfig(tmpfs, create)", [&] {
+    return ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+  }));
   return UniqueFd(static_cast<int>(TRY(sys::retry("fsmount(tmpfs)", [&] {
     return ::fsmount(context.get(), FSMOUNT_CLOEXEC, kTmpfsAttributes);
   }))));
@@ -70,7 +74,9 @@ class RootBuilder {
     TRY(make_folders(target.substr(0, target.rfind('/'))));
     switch (row.kind) {
       case MountKind::kSymlink:
-        TRY(sys::retry(fmt::format("symlink(\"{}\")", row.target), [&] { return ::symlink(row.source.c_str(), target.c_str()); }));
+        TRY(sys::retry(fmt::format("symlink(\"{}\")", row.target), [&] {
+          return ::symlink(row.source.c_str(), target.c_str());
+        }));
         return {};
       case MountKind::kFile: {
         const UniqueFd file = TRY(sys::open(target, O_WRONLY | O_CREAT | O_EXCL, 0444));
@@ -123,7 +129,9 @@ Result<UniqueFd> make_scratch(const JailPlan& plan) {
   UniqueFd scratch = TRY(make_tmpfs({{"size", fmt::format("{}", plan.scratch_bytes)},
                                      {"nr_inodes", fmt::format("{}", plan.scratch_inodes)}}));
   for (const ScratchRow& row : plan.scratch)
-    TRY(sys::retry(fmt::format("mkdirat({})", row.folder), [&] { return ::mkdirat(scratch.get(), row.folder.c_str(), 0700); }));
+    TRY(sys::retry(fmt::format("mkdirat({})", row.folder), [&] {
+      return ::mkdirat(scratch.get(), row.folder.c_str(), 0700);
+    }));
   return scratch;
 }
 
@@ -142,7 +150,9 @@ Result<void> mount_scratch(const JailPlan& plan, int scratch) {
 }
 
 Result<void> mount_proc() {
-  TRY(sys::retry("mount(proc)", [] { return ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr); }));
+  TRY(sys::retry("mount(proc)", [] {
+    return ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
+  }));
   return {};
 }
 

@@ -56,7 +56,9 @@ Result<Child> clone_init() {
   args.flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNS | CLONE_PIDFD;
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
-  const long pid = TRY(sys::retry("clone3(pid, ipc, mount)", [&] { return ::syscall(SYS_clone3, &args, sizeof args); }));
+  const long pid = TRY(sys::retry("clone3(pid, ipc, mount)", [&] {
+    return ::syscall(SYS_clone3, &args, sizeof args);
+  }));
   if (pid == 0) return Child();
   return Child(static_cast<pid_t>(pid), UniqueFd(pidfd));
 }

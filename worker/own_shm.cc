@@ -63,8 +63,8 @@ sem_t* create(const Path& path, mode_t mode, unsigned value) {
   if (length < 0 || static_cast<size_t>(length) >= sizeof place) return errno = ENAMETOOLONG, SEM_FAILED;
   const int file = mkostemp(place, O_CLOEXEC);
   if (file == -1) return SEM_FAILED;
-  const bool made = write(file, &fresh, sizeof fresh) == static_cast<ssize_t>(sizeof fresh) && fchmod(file, mode) == 0 &&
-                    link(place, path.text()) == 0;
+  const bool made = write(file, &fresh, sizeof fresh) == static_cast<ssize_t>(sizeof fresh) &&
+                    fchmod(file, mode) == 0 && link(place, path.text()) == 0;
   const int saved = errno;
   unlink(place);
   if (made) return map(file);

@@ -56,14 +56,16 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
       {MountKind::kFile, group(), "/etc/group", "the same for grp"},
       {MountKind::kFile, std::string(bootstrap_source()), fmt::format("{}/sitecustomize.py", kBootDirectory),
        "parks the interpreter until a job comes"},
-      {MountKind::kFile, std::string(kTemplate), fmt::format("{}/template.py", kBootDirectory), "what a template does besides"},
+      {MountKind::kFile, std::string(kTemplate), fmt::format("{}/template.py", kBootDirectory),
+       "what a template does besides"},
       {MountKind::kHostProc, "/proc", "/proc", "the job mounts its own over it"},
       {MountKind::kDirectory, "", "/work", "working directory"},
       {MountKind::kDirectory, "", "/tmp", "scratch"},
   }};
   rows.insert(rows.end(), own.begin(), own.end());
   if (!setup.bootstrap_name.empty())
-    rows.push_back({MountKind::kFile, setup.bootstrap_code, fmt::format("{}/{}/{}", kBootDirectory, kCompiled, setup.bootstrap_name),
+    rows.push_back({MountKind::kFile, setup.bootstrap_code,
+                    fmt::format("{}/{}/{}", kBootDirectory, kCompiled, setup.bootstrap_name),
                     "bootstrap.py, compiled"});
   rows.push_back({MountKind::kDirectory, "", "/dev/shm", "shared memory and semaphores of multiprocessing"});
   if (std::ranges::find(setup.read_only_paths, kHosts) == setup.read_only_paths.end())
@@ -73,18 +75,20 @@ std::vector<MountRow> root_rows(const WorkerSetup& setup,
 
 // Where numeric libraries look for how many threads they should have: a thread for each core of the machine, in each
 // worker, would only fight over them. Read when such a library is loaded, which may be in a template.
-constexpr std::array kThreadCounts = {"MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"};
+constexpr std::array kThreadCounts = {"MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS",
+                                      "OPENBLAS_NUM_THREADS"};
 
 // The contract's variables; bootstrap.py takes away what is added to them.
 std::vector<std::string> variables(const std::string& home, const std::string& temp_directory, std::uint32_t cores) {
-  std::vector<std::string> all = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home,         "LANG=C.UTF-8",
-                                  "PYTHONIOENCODING=utf-8",            "PYTHONUNBUFFERED=1", "TMPDIR=" + temp_directory};
+  std::vector<std::string> all = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "LANG=C.UTF-8",
+                                  "PYTHONIOENCODING=utf-8", "PYTHONUNBUFFERED=1", "TMPDIR=" + temp_directory};
   for (const char* name : kThreadCounts) all.push_back(fmt::format("{}={}", name, cores));
   return all;
 }
 
 std::string park_variable(const WorkerSetup& setup, const std::string& boot_directory, std::string_view stage) {
-  return fmt::format("CODERUNNER_PARK={}:{}:{}:{}:{}", kGoFd, report_fd(setup.limits), stage, boot_directory, setup.packages);
+  return fmt::format("CODERUNNER_PARK={}:{}:{}:{}:{}", kGoFd, report_fd(setup.limits), stage, boot_directory,
+                     setup.packages);
 }
 
 }  // namespace
@@ -148,14 +152,16 @@ std::vector<std::string> template_environment(const JailPlan& plan, const Worker
 }
 
 std::string describe_plan(const JailPlan& plan) {
-  constexpr std::array<std::string_view, 6> kKinds = {"read-only", "device", "symlink", "file", "directory", "host proc"};
+  constexpr std::array<std::string_view, 6> kKinds = {"read-only", "device", "symlink", "file", "directory",
+                                                      "host proc"};
   std::string out = fmt::format("level: {}\ncommand: {}\nworking directory: {}\nscratch: {} bytes, {} inodes\n",
                                 plan.level == SandboxLevel::kFull ? "full" : "reduced", fmt::join(plan.argv, " "),
                                 plan.working_directory, plan.scratch_bytes, plan.scratch_inodes);
   for (const std::string& variable : plan.environment) out += fmt::format("environment: {}\n", variable);
   for (const MountRow& row : plan.root)
     out += fmt::format("{:<10} {:<40} {}\n", kKinds.at(static_cast<std::size_t>(row.kind)), row.target, row.why);
-  for (const ScratchRow& row : plan.scratch) out += fmt::format("{:<10} {:<40} writable, gone after the job\n", "scratch", row.target);
+  for (const ScratchRow& row : plan.scratch)
+    out += fmt::format("{:<10} {:<40} writable, gone after the job\n", "scratch", row.target);
   return out;
 }
 

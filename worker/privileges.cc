@@ -93,7 +93,8 @@ Result<void> keep_over_exec(std::initializer_list<int> capabilities) {
   for (std::size_t half = 0; half < kept.size(); ++half) for_now[half].inheritable = kept[half].inheritable;
   TRY(sys::retry("capset(inheritable)", [&] { return ::syscall(SYS_capset, &header, for_now.data()); }));
   for (const int capability : capabilities)
-    TRY(control("prctl(PR_CAP_AMBIENT_RAISE)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, static_cast<unsigned long>(capability)));
+    TRY(control("prctl(PR_CAP_AMBIENT_RAISE)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE,
+                static_cast<unsigned long>(capability)));
   if (TRY(may_change_sets())) TRY(empty_bounding_set());
   TRY(sys::retry("capset", [&] { return ::syscall(SYS_capset, &header, kept.data()); }));
   return {};

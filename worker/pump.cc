@@ -172,12 +172,14 @@ Result<std::optional<RunOutcome>> Pump::hear_supervisor() {
 Result<std::optional<RunOutcome>> Pump::hear_status() {
   while (const auto status = TRY(sandbox_.status.next())) {
     if (status->kind == InitStatus::Kind::kEnded) return ended(*status);
-    if (status->kind == InitStatus::Kind::kFailed) return RunOutcome{RunEnd::kSandboxLost, 0, sandbox_.status.rest(), {}};
+    if (status->kind == InitStatus::Kind::kFailed)
+      return RunOutcome{RunEnd::kSandboxLost, 0, sandbox_.status.rest(), {}};
   }
   if (init_ended(sandbox_)) return ended({});
   if (!sandbox_.status.closed()) return std::nullopt;
   pollfd runner{sandbox_.runner_fd(), POLLIN, 0};
-  if (TRY(sys::poll({&runner, 1}, Deadline::in(Millis{0}))) == 0) return std::nullopt;  // it runs on without its template
+  if (TRY(sys::poll({&runner, 1}, Deadline::in(Millis{0}))) == 0)
+    return std::nullopt;  // it runs on without its template
   const auto reaped = sandbox_.reap_runner();
   if (!reaped) return RunOutcome{RunEnd::kSandboxLost, 0, reaped.error().message, {}};
   return ended(*reaped);

@@ -10,9 +10,9 @@ def quick_finish(libc, report):
 
     Py_FinalizeEx's first instructions are replaced by a jump to `finalize`, so that however the script ends, CPython's
     own code comes here with its exit status in hand and goes on to exit(3) with it, where _exit(2) is called first of
-    all (on_exit(3)). Between the two no Python runs and nobody lets go of the interpreter's lock: CPython has taken apart
-    what other threads would need by then. Where the jump is not known how to be made, interpreters end in their own,
-    slower way.
+    all (on_exit(3)). Between the two no Python runs and nobody lets go of the interpreter's lock: CPython has taken
+    apart what other threads would need by then. Where the jump is not known how to be made, interpreters end in their
+    own, slower way.
     """
     import _weakref
     import atexit
@@ -78,8 +78,8 @@ def quick_finish(libc, report):
     # In the order of CPython's finalize_modules(): what sys holds, then the script's modules, oldest first, each first
     # by letting go of it and then, if somebody holds it still, by emptying it.
     def take_apart():
-        for name in ("path", "argv", "ps1", "ps2", "last_type", "last_value", "last_traceback", "last_exc", "path_hooks",
-                     "path_importer_cache", "meta_path", "__interactivehook__"):
+        for name in ("path", "argv", "ps1", "ps2", "last_type", "last_value", "last_traceback", "last_exc",
+                     "path_hooks", "path_importer_cache", "meta_path", "__interactivehook__"):
             setattr(sys, name, None)
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, getattr(sys, "__%s__" % name))

@@ -173,7 +173,8 @@ Result<void> run_job(Channel& channel, const Jail& jail, Sandbox& sandbox, Job j
 
   if (outcome.end != RunEnd::kCancelled) {
     FrameArtifacts sink(channel);
-    const auto collected = collect_artifacts(sandbox.workdir().fd(), {job.spec.nested_artifacts, jail.full()}, limits, sink);
+    const auto collected = collect_artifacts(sandbox.workdir().fd(), {job.spec.nested_artifacts, jail.full()},
+                                             limits, sink);
     if (!collected) return std::unexpected(collected.error());
     report.artifacts_refused = collected->refused;
     if (collected->refused && report.limit == LimitName::kNone) report.limit = LimitName::kArtifacts;

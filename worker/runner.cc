@@ -23,7 +23,9 @@ namespace {
 constexpr int kWaitingFrom = 16;
 
 Result<UniqueFd> out_of_the_way(int fd) {
-  return UniqueFd(static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, kWaitingFrom); }))));
+  return UniqueFd(static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] {
+    return ::fcntl(fd, F_DUPFD_CLOEXEC, kWaitingFrom);
+  }))));
 }
 
 // Puts the descriptors at their places. All others close at exec, not before: until then the status pipe among them
@@ -43,7 +45,9 @@ Result<void> place_descriptors(const RunnerKit& kit) {
     TRY(sys::retry("dup2", [&] { return ::dup2(row.from, row.to); }));
   const auto report = static_cast<unsigned>(kit.report_number);
   TRY(sys::retry("close_range", [&] { return ::close_range(kGoFd + 1, report - 1, CLOSE_RANGE_CLOEXEC); }));
-  TRY(sys::retry("close_range", [&] { return ::close_range(report + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC); }));
+  TRY(sys::retry("close_range", [&] {
+    return ::close_range(report + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
+  }));
   return {};
 }
 

@@ -98,7 +98,8 @@ bool may_look_into(pid_t pid) {
 std::optional<std::uint64_t> processor_time_us(pid_t pid) {
   constexpr unsigned kScheduled = 2;  // include/linux/posix-timers_types.h: CPUCLOCK_SCHED
   timespec used{};
-  if (::clock_gettime(static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | kScheduled), &used) != 0) return std::nullopt;
+  if (::clock_gettime(static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | kScheduled), &used) != 0)
+    return std::nullopt;
   return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(used.tv_nsec) / 1000;
 }
 
@@ -123,7 +124,8 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_
   if (auto made = box.make_folders(jail, plan); !made) return failed(SetupStep::kWorkingDirectory, made.error());
 
   Pipe in = TRY(sys::make_pipe()), out = TRY(sys::make_pipe()), err = TRY(sys::make_pipe());
-  Pipe go = TRY(sys::make_pipe()), report = TRY(sys::make_pipe()), status = TRY(sys::make_pipe()), life = TRY(sys::make_pipe());
+  Pipe go = TRY(sys::make_pipe()), report = TRY(sys::make_pipe()), status = TRY(sys::make_pipe()),
+       life = TRY(sys::make_pipe());
   Pipe handover = TRY(sys::make_socket_pair());
   const InitKit kit{
       .plan = &plan,
@@ -193,7 +195,8 @@ Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, RunnerEnds 
   UniqueFd ruleset;
   if (!jail.full()) {
     const JailPlan& plan = warm.plan();
-    ruleset = TRY(make_landlock_ruleset({plan.read_only_paths, plan.read_write_paths, plan.network}, jail.landlock_abi));
+    ruleset = TRY(make_landlock_ruleset({plan.read_only_paths, plan.read_write_paths, plan.network},
+                                        jail.landlock_abi));
   }
   ends.walls = jail.full() ? init_.pidfd() : ruleset.get();
   return warm.fork_runner(jail, ends);
@@ -201,7 +204,8 @@ Result<void> Sandbox::order_runner(const Jail& jail, Template& warm, RunnerEnds 
 
 Result<void> Sandbox::await_fork() {
   const auto forked = TRY(await_status(status, init_, "the template", kForkLimit));
-  if (forked.kind != InitStatus::Kind::kForked) return fail(Fault::kSandbox, "the template did not fork: " + status.rest());
+  if (forked.kind != InitStatus::Kind::kForked)
+    return fail(Fault::kSandbox, "the template did not fork: " + status.rest());
   runner_pid_ = forked.wait_status;
   runner_pidfd_.reset(static_cast<int>(TRY(sys::retry("pidfd_open(runner)", [&] {
     return ::syscall(SYS_pidfd_open, runner_pid_, 0);
@@ -344,12 +348,14 @@ bool Sandbox::over(const ProcDir& proc) const {
   if (warm()) {
     if (runner_pid_ <= 0) return false;
     const auto runner = look_at_runner(proc);
-    if (runner && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_)))) return false;
+    if (runner && !(runner->exiting && runner->threads == 1 && (runner->ended() || childless(runner_pid_))))
+      return false;
   }
   return without_orphans(proc);
 }
 
-std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootReport::Ended& word, Bytes memory_limit) const {
+std::optional<InitStatus> Sandbox::early_end(const ProcDir& proc, const BootReport::Ended& word,
+                                             Bytes memory_limit) const {
   const auto runner = look_at_runner(proc);
   if (!runner) return std::nullopt;
   if (runner->wait_status == 0 && !may_look_into(runner_pid_)) return std::nullopt;
@@ -388,7 +394,9 @@ Result<InitStatus> Sandbox::reap_runner() {
   for (;;) {
     int wait_status = 0;
     rusage usage{};
-    const auto reaped = sys::retry("wait4(runner)", [&] { return ::wait4(runner_pid_, &wait_status, WNOHANG, &usage); });
+    const auto reaped = sys::retry("wait4(runner)", [&] {
+      return ::wait4(runner_pid_, &wait_status, WNOHANG, &usage);
+    });
     if (reaped && *reaped > 0) return make_status(InitStatus::Kind::kEnded, wait_status, usage);
     if (limit.passed()) return fail(Fault::kSandbox, "a runner that has lost its template can not be reaped");
     ::nanosleep(&kPause, nullptr);

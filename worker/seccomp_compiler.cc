@@ -110,7 +110,9 @@ Result<Filter> compile(policy::Scopes scope, std::uint32_t refusal) {
 
 Result<Filter> compile_worker_filter() { return compile(policy::kWorkerScope, SCMP_ACT_TRACE(0)); }
 
-Result<Filter> compile_script_filter(ScriptFacts facts) { return compile(policy::scope_of(facts), SCMP_ACT_ERRNO(EPERM)); }
+Result<Filter> compile_script_filter(ScriptFacts facts) {
+  return compile(policy::scope_of(facts), SCMP_ACT_ERRNO(EPERM));
+}
 
 std::string resolve_syscall(int number) {
   const std::unique_ptr<char, decltype(&std::free)> name(seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number),

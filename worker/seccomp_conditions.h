@@ -29,8 +29,8 @@ using Scopes = std::uint16_t;
 inline constexpr Scopes kWorkerScope = 1;
 
 constexpr Scopes scope_of(ScriptFacts facts) {
-  const unsigned kind = (facts.level == SandboxLevel::kReduced ? 1 : 0) | (facts.network == NetworkMode::kHost ? 2 : 0) |
-                        (facts.memory == MemoryAccount::kNone ? 4 : 0);
+  const unsigned kind = (facts.level == SandboxLevel::kReduced ? 1 : 0) |
+                        (facts.network == NetworkMode::kHost ? 2 : 0) | (facts.memory == MemoryAccount::kNone ? 4 : 0);
   return static_cast<Scopes>(2U << kind);
 }
 
@@ -40,7 +40,8 @@ inline constexpr auto kKinds = [] {
   std::size_t at = 0;
   for (const SandboxLevel level : {SandboxLevel::kFull, SandboxLevel::kReduced})
     for (const NetworkMode network : {NetworkMode::kNone, NetworkMode::kHost})
-      for (const MemoryAccount memory : {MemoryAccount::kCgroup, MemoryAccount::kNone}) kinds.at(at++) = {level, network, memory};
+      for (const MemoryAccount memory : {MemoryAccount::kCgroup, MemoryAccount::kNone})
+        kinds.at(at++) = {level, network, memory};
   return kinds;
 }();
 
@@ -57,9 +58,13 @@ inline constexpr Scopes kScripts = scripts_where([](const ScriptFacts&) { return
 inline constexpr Scopes kEvery = kWorkerScope | kScripts;
 inline constexpr Scopes kFullScope = scripts_where([](const ScriptFacts& f) { return f.level == SandboxLevel::kFull; });
 inline constexpr Scopes kReducedScope = kScripts & ~kFullScope;
-inline constexpr Scopes kHostNetwork = scripts_where([](const ScriptFacts& f) { return f.network == NetworkMode::kHost; });
+inline constexpr Scopes kHostNetwork = scripts_where([](const ScriptFacts& f) {
+  return f.network == NetworkMode::kHost;
+});
 // Where every page that is held is charged to the job, however it is held.
-inline constexpr Scopes kCharged = scripts_where([](const ScriptFacts& f) { return f.memory == MemoryAccount::kCgroup; });
+inline constexpr Scopes kCharged = scripts_where([](const ScriptFacts& f) {
+  return f.memory == MemoryAccount::kCgroup;
+});
 
 // (argument & mask) == value. The kernel ignores the upper half of an int argument, so the mask must, too.
 struct ArgTest {
@@ -111,7 +116,8 @@ constexpr ConditionRow namespaced(std::string_view name) {
 // Protocols by number: others (SCTP, DCCP, MPTCP, UDP-Lite) would load kernel modules.
 constexpr ConditionRow inet_socket(std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
   return {"socket", kWorkerScope | kFullScope | kHostNetwork, 3,
-          {{{0, kInt, family}, {1, kSocketType, type}, {2, kInt, protocol}}}, "an empty network, or one that is allowed"};
+          {{{0, kInt, family}, {1, kSocketType, type}, {2, kInt, protocol}}},
+          "an empty network, or one that is allowed"};
 }
 
 inline constexpr auto kConditions = std::to_array<ConditionRow>({

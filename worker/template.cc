@@ -52,7 +52,9 @@ Result<void> place_descriptors(int words, int control, int filter, int pins) {
   std::vector<Row> rows = {{in.read.get(), 0}, {words, 1}, {words, 2}, {control, kControlFd}, {filter, kFilterFd}};
   if (pins >= 0) rows.push_back({pins, kPinsFd});
   for (Row& row : rows)
-    row.from = static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] { return ::fcntl(row.from, F_DUPFD_CLOEXEC, kWaitingFrom); })));
+    row.from = static_cast<int>(TRY(sys::retry("fcntl(F_DUPFD)", [&] {
+      return ::fcntl(row.from, F_DUPFD_CLOEXEC, kWaitingFrom);
+    })));
   for (const Row& row : rows) TRY(sys::retry("dup2", [&] { return ::dup2(row.from, row.to); }));
   const int last = rows.back().to;
   TRY(sys::retry("close_range", [last] {
@@ -106,7 +108,9 @@ Error become_template(const Jail& jail, TemplateKind kind, const JailPlan& plan,
 }
 
 Result<UniqueFd> filter_file(const Filter& filter) {
-  UniqueFd file(static_cast<int>(TRY(sys::retry("memfd_create", [] { return ::memfd_create("filter", MFD_CLOEXEC); }))));
+  UniqueFd file(static_cast<int>(TRY(sys::retry("memfd_create", [] {
+    return ::memfd_create("filter", MFD_CLOEXEC);
+  }))));
   const auto* bytes = reinterpret_cast<const char*>(filter.program.data());
   TRY(sys::write_all(file.get(), {bytes, filter.program.size() * sizeof(sock_filter)}));
   TRY(sys::retry("lseek", [&] { return ::lseek(file.get(), 0, SEEK_SET); }));

@@ -22,7 +22,9 @@ inline constexpr int kControlFd = kGoFd;  // a runner finds its go pipe at the s
 inline constexpr int kFilterFd = 4;       // the scripts' seccomp program, to the end of the file
 inline constexpr int kPinsFd = 5;         // its pin ring, if it has one (pin_ring.h)
 
-constexpr std::string_view template_name(TemplateKind kind) { return kind == TemplateKind::kStandard ? "warm" : "packages"; }
+constexpr std::string_view template_name(TemplateKind kind) {
+  return kind == TemplateKind::kStandard ? "warm" : "packages";
+}
 
 // What a runner is given; borrowed, the template gets copies (SCM_RIGHTS, unix(7)).
 struct RunnerEnds {

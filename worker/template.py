@@ -127,7 +127,8 @@ def serve_forks(control, report_number):
             own = -1
         if own != -1:
             rights = LANDLOCK_READ_FILE | LANDLOCK_READ_DIR
-            rule = rights.to_bytes(8, sys.byteorder) + own.to_bytes(4, sys.byteorder)  # struct landlock_path_beneath_attr
+            rule = rights.to_bytes(8, sys.byteorder) + own.to_bytes(
+                4, sys.byteorder)  # struct landlock_path_beneath_attr
             call(libc.syscall, LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
             os.close(own)
         call(libc.syscall, LANDLOCK_RESTRICT_SELF, ruleset, 0)

@@ -10,7 +10,8 @@ namespace coderunner {
 Templates::Templates(const Jail& jail)
     : wanted_(jail.setup.runner == RunnerMode::kWarm && jail.can_be_warm()), standard_(jail, TemplateKind::kStandard),
       packages_(jail, TemplateKind::kPackages),
-      second_due_(!jail.setup.preload_packages.empty()), expected_(second_due_ ? TemplateKind::kPackages : TemplateKind::kStandard) {}
+      second_due_(!jail.setup.preload_packages.empty()),
+      expected_(second_due_ ? TemplateKind::kPackages : TemplateKind::kStandard) {}
 
 WarmUp* Templates::best(TemplateKind kind) {
   const bool standard = standard_.ready() != nullptr;

@@ -26,7 +26,8 @@ bool at_process_limit(const Evidence& evidence, const ExceptionInfo& exception) 
   const bool thread = exception.type == "RuntimeError" && exception.message == "can't start new thread";
   const bool again = exception.type == "BlockingIOError";  // EAGAIN, of a fork or of anything else
   // Files of the job's own have no absolute path here.
-  constexpr std::string_view kForking[] = {"/subprocess.py", "/multiprocessing/popen_fork.py", "/multiprocessing/util.py"};
+  constexpr std::string_view kForking[] = {"/subprocess.py", "/multiprocessing/popen_fork.py",
+                                           "/multiprocessing/util.py"};
   const bool fork = again && (exception.source.contains("fork(") ||
                               std::ranges::any_of(kForking, [&](auto name) {
                                 return exception.file.starts_with('/') && exception.file.ends_with(name);

@@ -58,7 +58,8 @@ Template* WarmUp::ready() {
   if (!std::exchange(ready_, true)) {
     if (!jail_.full()) (void)remove_reduced(template_->plan().folder);
     if (!template_->missing_modules().empty())
-      std::fputs(fmt::format("coderunner-worker: not preloaded, the import fails: {}\n", template_->missing_modules()).c_str(), stderr);
+      std::fputs(fmt::format("coderunner-worker: not preloaded, the import fails: {}\n",
+                             template_->missing_modules()).c_str(), stderr);
   }
   return template_.get();
 }

@@ -15,7 +15,8 @@ namespace {
 
 std::string text_of(const Filter& filter) {
   std::string text;
-  for (const sock_filter& step : filter.program) text += fmt::format("{{{},{},{},{}}},", step.code, step.jt, step.jf, step.k);
+  for (const sock_filter& step : filter.program)
+    text += fmt::format("{{{},{},{},{}}},", step.code, step.jt, step.jf, step.k);
   return text;
 }
 
@@ -31,7 +32,8 @@ Result<std::string> all_programs() {
     if (fresh) arrays += fmt::format("constexpr sock_filter kProgram{}[] = {{{}}};\n", scope, program);
     table += fmt::format("    {{{}, kProgram{}}},\n", scope, same->second);
   }
-  return fmt::format("{}constexpr std::array<Compiled, {}> kPrograms = {{{{\n{}}}}};\n", arrays, programs.size(), table);
+  return fmt::format("{}constexpr std::array<Compiled, {}> kPrograms = {{{{\n{}}}}};\n", arrays, programs.size(),
+                     table);
 }
 
 std::string all_names() {

@@ -1,5 +1,5 @@
-// Role: CodeRunner as a function app on the Consumption plan, for regions and subscriptions without Flex Consumption: one
-// core and 1.5 GB an instance, no live output above 230 s of silence, a reduced sandbox.
+// Role: CodeRunner as a function app on the Consumption plan, for regions and subscriptions without Flex Consumption:
+// one core and 1.5 GB an instance, no live output above 230 s of silence, a reduced sandbox.
 // Callers: scripts/azure/deploy --plan consumption.
 // Law: the app's managed identity has the rights that it needs and no other.
 

@@ -42,12 +42,13 @@ class BareClient : public Client {
     ::posix_spawn_file_actions_addchdir_np(actions.get(), job_.directory.c_str());
     std::array<const char*, 5> arguments = {job_.python.c_str(), "-X", "utf8", "script.py", nullptr};
     const std::string home = "HOME=" + job_.directory;
-    std::array<const char*, 6> variables = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8",
-                                            "PYTHONUNBUFFERED=1", home.c_str(), nullptr};
+    std::array<const char*, 6> variables = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
+                                            "PYTHONIOENCODING=utf-8", "PYTHONUNBUFFERED=1", home.c_str(), nullptr};
     pid_t pid = 0;
-    const int error = ::posix_spawn(&pid, job_.python.c_str(), actions.get(), nullptr, const_cast<char**>(arguments.data()),
-                                    const_cast<char**>(variables.data()));
-    if (error != 0) return fail(Fault::kInternal, fmt::format("posix_spawn({}): {}", job_.python, ::strerrorname_np(error)));
+    const int error = ::posix_spawn(&pid, job_.python.c_str(), actions.get(), nullptr,
+                                    const_cast<char**>(arguments.data()), const_cast<char**>(variables.data()));
+    if (error != 0)
+      return fail(Fault::kInternal, fmt::format("posix_spawn({}): {}", job_.python, ::strerrorname_np(error)));
     process_ = TRY(Child::adopt(pid));
     stdin_ = std::move(in.write);
     stdout_ = std::move(out.read);

@@ -29,7 +29,8 @@ def arguments(words):
     parser.add_argument("--strain", action="store_true",
                         help="instead: live output, cancelling, deadlines, and answers among many connections")
     parser.add_argument("--cold", action="store_true", help="instead: from the service's start to the first answer")
-    parser.add_argument("--layers", action="store_true", help="with each layer of the sandbox off in turn, also when --quick")
+    parser.add_argument("--layers", action="store_true",
+                        help="with each layer of the sandbox off in turn, also when --quick")
     parser.add_argument("--clients", type=int, action="append", help="only with as many clients; may be repeated")
     parser.add_argument("--rounds", type=int, help="how often the variants take turns (3; quick: 2)")
     parser.add_argument("--seconds", type=float, help="of load a round and variant (2; quick: 0.5)")

@@ -59,12 +59,16 @@ class HttpClient : public Client {
 
  private:
   Result<void> connect() {
-    socket_.reset(static_cast<int>(TRY(sys::retry("socket", [] { return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); }))));
+    socket_.reset(static_cast<int>(TRY(sys::retry("socket", [] {
+      return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }))));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port_));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    TRY(sys::retry("connect", [&] { return ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address); }));
+    TRY(sys::retry("connect", [&] {
+      return ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    }));
     const int on = 1;
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return sys::set_nonblocking(socket_.get(), true);

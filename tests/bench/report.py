@@ -50,6 +50,7 @@ def picture(rows, path):
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_yscale("log")
         axis.set_title(title)
-        axis.set_xticks([place + 0.4 - width / 2 for place in range(len(cases))], [f"{s}\n{c} clients" for s, c in cases], fontsize=8)
+        axis.set_xticks([place + 0.4 - width / 2 for place in range(len(cases))],
+                        [f"{s}\n{c} clients" for s, c in cases], fontsize=8)
     axes[0].legend(fontsize=8, ncols=min(7, len(names)))
     figure.savefig(path)

@@ -33,13 +33,15 @@ class Loader:
         return os.path.join(self.folder.name, name)
 
     def bare(self, clients, seconds):
-        return self._run("bare", PYTHON, self.folder.name, self.path("input"), str(self.scenario.output_bytes), clients, seconds)
+        return self._run("bare", PYTHON, self.folder.name, self.path("input"), str(self.scenario.output_bytes),
+                         clients, seconds)
 
     def http(self, port, clients, seconds):
         return self._run("http", str(port), self.path("body"), clients, seconds)
 
     def _run(self, *words):
-        done = subprocess.run([self.program, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([self.program, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
         if done.returncode != 0:
             raise SystemExit(f"{self.scenario.name}: {done.stderr.strip()}")
         return json.loads(done.stdout)

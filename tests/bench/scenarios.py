@@ -29,7 +29,8 @@ SCENARIOS = {scenario.name: scenario for scenario in (
     Scenario("cpu", "50 ms of processor time", (
         "import time\nend = time.process_time() + 0.05\nwhile time.process_time() < end: pass\n")),
     Scenario("pass-through", "1 MiB in, 1 MiB out", "import sys\nsys.stdout.write(sys.stdin.read())\n", TEXT, MEBIBYTE),
-    Scenario("output", "10 MiB of output", "import sys\nsys.stdout.write(('x' * 63 + '\\n') * (10 << 14))\n", "", 10 * MEBIBYTE),
+    Scenario("output", "10 MiB of output", "import sys\nsys.stdout.write(('x' * 63 + '\\n') * (10 << 14))\n",
+             "", 10 * MEBIBYTE),
 )}
 
 # A bare interpreter with pandas takes some 70 MiB, an answer of 10 MiB several times that on its way: as many as this

@@ -1,4 +1,5 @@
-"""Role: measures what the service promises in times: live output, cancelling, deadlines, answers among many connections.
+"""Role: measures what the service promises in times: live output, cancelling, deadlines, answers among many
+connections.
 Callers: scripts/bench --strain; bench_test.py.
 Law: what is measured is seen from outside, by a client on the same machine.
 """
@@ -34,7 +35,8 @@ def milliseconds(seconds):
 def live_delays(service, accept, count):
     """From the script's write to the client that reads it."""
     with contextlib.closing(Stream(service, {"script": TICKING.format(count)}, accept).read_head()) as stream:
-        return [milliseconds(time.time() - float(fields["data"])) for name, fields in stream.events() if name == "stdout"]
+        return [milliseconds(time.time() - float(fields["data"])) for name, fields in stream.events()
+                if name == "stdout"]
 
 
 def cancel_delay(service, accept, queued):
@@ -118,7 +120,8 @@ def measure(build, workers, count, rounds, idle=IDLE, slow=SLOW):
                 yield (f"cancelled while {'queued' if queued else 'running'}, {name}: until it has ended",
                        [cancel_delay(service, accept, queued) for _ in range(rounds)])
         for name, script in BUSY_WITH.items():
-            yield f"deadline of 1 s, the script {name}: answered later by", [overrun(service, script) for _ in range(rounds)]
+            yield f"deadline of 1 s, the script {name}: answered later by", [
+                overrun(service, script) for _ in range(rounds)]
         alone, among = answers_in_a_crowd(service, build, idle, slow, rounds)
         yield "hello, 1 client", alone
         yield f"hello, 1 client, among {idle} idle and {slow} slow connections", among
@@ -128,5 +131,6 @@ def main(chosen):
     rows = [(what, sorted(times)) for what, times in measure(chosen.build, chosen.workers, 200, 5)]
     lines = [["what", "times", "p50 ms", "p99 ms", "most ms"]]
     for what, times in rows:
-        lines.append([what, str(len(times)), *(f"{percentile(times, share):.1f}" for share in (0.5, 0.99)), f"{times[-1]:.1f}"])
+        lines.append([what, str(len(times)), *(f"{percentile(times, share):.1f}" for share in (0.5, 0.99)),
+                      f"{times[-1]:.1f}"])
     print(aligned(lines))

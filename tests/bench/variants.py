@@ -1,6 +1,7 @@
 """Role: the ways of running the service that are compared, and one such service while it is measured.
 Callers: bench.py.
-Law: the product's own binaries, but for the workers that lack a layer (tests/bench/without_*.cc): those exist here only.
+Law: the product's own binaries, but for the workers that lack a layer (tests/bench/without_*.cc): those exist here
+only.
 """
 import dataclasses
 import json

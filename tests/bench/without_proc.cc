@@ -7,7 +7,8 @@
 
 #include <string_view>
 
-extern "C" int mount(const char* source, const char* target, const char* type, unsigned long flags, const void* data) noexcept {
+extern "C" int mount(const char* source, const char* target, const char* type, unsigned long flags,
+                     const void* data) noexcept {
   if (type != nullptr && std::string_view(type) == "proc") return 0;
   return static_cast<int>(::syscall(SYS_mount, source, target, type, flags, data));
 }

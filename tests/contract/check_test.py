@@ -116,7 +116,8 @@ class Check(Installed):
         for words in (["--check"], ["serve", "--listen=127.0.0.1:0", "--workers=1"]):
             done = self.command(*words, "--sandbox=strict")
             self.assertEqual((done.returncode, done.stdout), (UNUSABLE, b""))
-            for word in (b"unshare(user): ENOSPC", b"user.max_user_namespaces=0", b"sysctl -w user.max_user_namespaces="):
+            for word in (b"unshare(user): ENOSPC", b"user.max_user_namespaces=0",
+                         b"sysctl -w user.max_user_namespaces="):
                 self.assertIn(word, done.stderr)
 
     def test_health_carries_the_report_of_the_start(self):
@@ -170,7 +171,8 @@ class Twin(unittest.TestCase):
         if os.geteuid() != 0:
             expected -= self.NEEDS_ROOT
         self.assertGreater(len(expected), 15)
-        self.assertEqual({tried for _, tried, verdict, _ in rows if verdict == "allowed"} & expected, expected, done.stdout)
+        self.assertEqual({tried for _, tried, verdict, _ in rows if verdict == "allowed"} & expected,
+                         expected, done.stdout)
         self.assertEqual(os.listdir(place), ["bait"], "the probe leaves nothing behind")
 
 

@@ -1,6 +1,6 @@
 """Role: what deploys the service names what the service has: variables, flags, ports, paths, metrics, functions.
-Law: every file of scripts/azure, scripts/container and scripts/kubernetes is read here; the product itself is asked what
-it knows. What only Azure, Docker or Kubernetes can tell is not tested."""
+Law: every file of scripts/azure, scripts/container and scripts/kubernetes is read here; the product itself is asked
+what it knows. What only Azure, Docker or Kubernetes can tell is not tested."""
 import json
 import pathlib
 import re

@@ -58,7 +58,8 @@ DENIED = [
      "print(ctypes.CDLL(None).unshare(0x20000))'], capture_output=True, text=True).stdout.strip())", "-1", ["unshare"]),
     ("a forked child, and a child's child", "if os.fork() == 0:\n    if os.fork() == 0: os._exit(call(155) == 'done')\n"
      "    os.wait(); call(161, b'.'); os._exit(0)\nos.wait(); print('end')", "end", ["chroot", "pivot_root"]),
-    ("a thread", "import threading\nt = threading.Thread(target=call, args=(323, 0)); t.start(); t.join(); print('end')",
+    ("a thread",
+     "import threading\nt = threading.Thread(target=call, args=(323, 0)); t.start(); t.join(); print('end')",
      "end", ["userfaultfd"]),
     ("a pool of processes", "import multiprocessing\nif __name__ == '__main__':\n    a, b = multiprocessing.Pipe()\n"
      "    p = multiprocessing.Process(target=lambda: b.send(call(321, 0, 0, 0))); p.start(); print(a.recv()); p.join()",

@@ -85,7 +85,8 @@ class Deaths(ServiceTest):
     def test_a_killed_first_process_of_a_sandbox_is_our_fault(self):
         answer = self.start(SPIN)
         spinning = self.service.spinning()
-        init, = (pid for pid in descendants(self.worker_above(spinning)) if process_name(pid).startswith("coderunner-work"))
+        init, = (pid for pid in descendants(self.worker_above(spinning))
+                 if process_name(pid).startswith("coderunner-work"))
         os.kill(init, signal.SIGKILL)
         result = answer.result()
         self.assertEqual((result.status, result.json["exit_code"]), (200, -1), result)
@@ -124,12 +125,14 @@ class Deaths(ServiceTest):
                         os.kill(pid, signal.SIGKILL)
                     answers = list(self.threads.map(lambda n: self.service.post({"script": f"print({n})"}), range(4)))
                     results = [(answer.status, answer.json["exit_code"], answer.json["stdout"]) for answer in answers]
-                    self.assertEqual(results, [(200, 0, f"{n}\n") for n in range(4)], [answer.body for answer in answers])
+                    self.assertEqual(results, [(200, 0, f"{n}\n") for n in range(4)],
+                                     [answer.body for answer in answers])
         self.settle()
 
     def test_kills_under_requests_leave_every_one_its_answer(self):
         # Who may lose the job that it is busy with. A template is busy with none.
-        kinds = {"runner": (0, -1, 137), "init": (0, -1), "worker": (0, -1), **({"template": (0,)} if RUNNER == "warm" else {})}
+        kinds = {"runner": (0, -1, 137), "init": (0, -1), "worker": (0, -1),
+                 **({"template": (0,)} if RUNNER == "warm" else {})}
         for kind, codes in kinds.items():
             with self.subTest(kind):
                 self.settle()
@@ -166,7 +169,8 @@ class Deaths(ServiceTest):
                 pass  # it has ended by itself meanwhile
 
     def victim(self, kind):
-        """One process of a kind; of the templates, one that has a runner, for those that never have one are given up."""
+        """One process of a kind; of the templates, one that has a runner, for those that never have one are given
+        up."""
         agents = self.agents(kind)
         if kind == "template":
             agents &= {int((stat_fields(pid) or "00")[1]) for pid in self.agents("runner")}
@@ -187,13 +191,15 @@ class Deaths(ServiceTest):
             self.assertEqual(RUNNER, "fresh", "warm runners have templates")
             return
         for _ in range(2):
-            before = eventually(lambda: len(self.service.templates()) == 2 and self.service.templates(), "two templates", 30)
+            before = eventually(lambda: len(self.service.templates()) == 2 and self.service.templates(),
+                                "two templates", 30)
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
                 self.assert_still_serves()
             eventually(lambda: not self.service.templates() & before, "the killed ones gone", 5)
             self.assert_recovered()
-        eventually(lambda: self.service.post({"script": "", "detail": True}).json["run"]["runner"] == "warm", "a warm run", 30)
+        eventually(lambda: self.service.post({"script": "", "detail": True}).json["run"]["runner"] == "warm",
+                   "a warm run", 30)
 
 
 class Leftovers(unittest.TestCase):

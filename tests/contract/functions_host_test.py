@@ -50,7 +50,8 @@ class ShapeTests:
         self.assertEqual((answer.status, answer.json["exit_code"]), (200, 124), answer)
 
     def test_a_body_of_a_binary_type(self):
-        answer = self.post(json.dumps({"script": "print('é')"}).encode(), **{"Content-Type": "application/octet-stream"})
+        answer = self.post(json.dumps({"script": "print('é')"}).encode(),
+                           **{"Content-Type": "application/octet-stream"})
         self.assertEqual((answer.status, answer.json["stdout"]), (200, "é\n"), answer)
 
     def test_large_inputs_and_outputs(self):
@@ -91,7 +92,8 @@ class ShapeTests:
                 self.assertEqual(self.post_json({"script": "1"}, **headers).status, status)
 
     def test_probes_and_runs_leave_no_word_but_the_audit_log(self):
-        self.assertEqual(self.post_json({"script": "import sys; print('out'); print('err', file=sys.stderr)"}).status, 200)
+        self.assertEqual(self.post_json({"script": "import sys; print('out'); print('err', file=sys.stderr)"}).status,
+                         200)
         for _ in range(20):
             self.service.await_readiness()
         levels = {level for level, _ in self.service.log()}

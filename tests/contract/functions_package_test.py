@@ -1,7 +1,7 @@
 """Role: what scripts/package makes runs where nothing was prepared for it: unpacked from its zip, in another place, by
 another user, with the system's Python and every library that the package brings hidden.
-Law: started by the stand-in for the Functions host (tests/support/functions_host.py), as in its home; the contract's own
-suites run through it, a representative part in each of the host's shapes."""
+Law: started by the stand-in for the Functions host (tests/support/functions_host.py), as in its home; the contract's
+own suites run through it, a representative part in each of the host's shapes."""
 import importlib
 import os
 import pathlib
@@ -92,7 +92,8 @@ class ContentTest(unittest.TestCase):
         self.assertLess(os.path.getsize(Package.archive), 50 * MEGABYTE)
 
     def test_every_library_is_the_packages_own_or_the_c_librarys(self):
-        programs = [os.path.join(Package.app, name) for name in ("coderunner", "coderunner-worker", "python/bin/python3")]
+        programs = [os.path.join(Package.app, name)
+                    for name in ("coderunner", "coderunner-worker", "python/bin/python3")]
         own, of_system = os.path.join(Package.app, ""), set()
         for program in programs:
             listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout

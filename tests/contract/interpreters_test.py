@@ -1,5 +1,5 @@
-"""Role: the interpreters that `--python` takes: the system's, a virtual environment, trees that were moved, each version
-from 3.8 on that the machine has. In each, a job ends as the same interpreter ends a script outside.
+"""Role: the interpreters that `--python` takes: the system's, a virtual environment, trees that were moved, each
+version from 3.8 on that the machine has. In each, a job ends as the same interpreter ends a script outside.
 Callers: meson test, in the modes of warm and of fresh runners.
 Law: none is used where it lies: trees are copied to where the service's user can read.
 """
@@ -23,8 +23,8 @@ os.chmod(HOME, 0o755)
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 # What no script of this suite imports, and most of a tree's size.
-LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "config-*", "site-packages", "dist-packages", "idlelib",
-                                  "tkinter", "turtledemo", "ensurepip", "lib2to3", "*.a")
+LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "config-*", "site-packages",
+                                  "dist-packages", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "*.a")
 
 # name, script: how it ends is compared with plain Python.
 ENDINGS = [
@@ -55,7 +55,8 @@ ENDINGS = [
 
 def copy_tree(python, name):
     """The interpreter's tree in a folder of its own; the path of its program."""
-    facts = subprocess.run([python, "-I", "-c", "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix, "
+    facts = subprocess.run([python, "-I", "-c",
+                            "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix, "
                             "'%d.%d' % sys.version_info[:2], os.path.dirname(os.__file__), sep='\\n')"],
                            capture_output=True, text=True, check=True, timeout=60)
     program, prefix, version, library = facts.stdout.split("\n")[:4]
@@ -86,7 +87,8 @@ def other_versions():
     for place in places:
         if not os.path.exists(place):
             continue
-        told = subprocess.run([place, "-I", "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
+        told = subprocess.run([place, "-I", "-c", "import sys; print(*sys.version_info[:2])"],
+                              capture_output=True, text=True)
         version = tuple(map(int, told.stdout.split())) if told.returncode == 0 else (0, 0)
         if (3, 8) <= version <= (3, 13) and version not in found:
             found[version] = place
@@ -114,8 +116,9 @@ class Interpreters(unittest.TestCase):
                     self.assertEqual(result.pop("run")["runner"], RUNNER)
                     self.assertEqual(without_places(result), run_bare({"script": script(text)}, python))
             with self.subTest(f"{version}: its own prefix and version"):
-                self.assertEqual(run("import platform, sys; print(platform.python_version(), sys.executable)")["stdout"],
-                                 f"{version} {python}\n")
+                self.assertEqual(
+                    run("import platform, sys; print(platform.python_version(), sys.executable)")["stdout"],
+                    f"{version} {python}\n")
             with self.subTest(f"{version}: out of time"):
                 result = run("def forever():\n    while True: pass\nforever()", timeout_s=2)
                 self.assertEqual(result["exit_code"], 124)
@@ -132,7 +135,8 @@ class Interpreters(unittest.TestCase):
         pathlib.Path(packages, "only_here.py").write_text("where = 'in the environment'")
         self.assert_serves(f"{place}/bin/python3")
         with Service(f"--python={place}/bin/python3", workers=1) as service:
-            answer = service.post({"script": "import only_here, sys; print(only_here.where, sys.prefix != sys.base_prefix)"})
+            answer = service.post(
+                {"script": "import only_here, sys; print(only_here.where, sys.prefix != sys.base_prefix)"})
             self.assertEqual(answer.json["stdout"], "in the environment True\n", answer)
 
     def test_a_tree_that_was_moved(self):

@@ -73,7 +73,6 @@ class Processes(ServiceTest):
                                              "except OSError: pass\nprint(n)\n"})
             self.assertTrue(15 <= int(answer.json["stdout"]) <= 24, answer)
 
-
     def test_a_script_that_ends_by_it_is_told_so(self):
         from service import Service
         forks = "import os, signal\nwhile True:\n    if os.fork() == 0: signal.pause()\n"
@@ -83,9 +82,11 @@ class Processes(ServiceTest):
                 ("processes", starts, "BlockingIOError", "processes"),
                 # Threads end for want of address space, too, by the same word: here nobody counts which it was.
                 ("threads", threads, "RuntimeError", "processes" if AS_ROOT else None),
-                ("another error", "import os, socket\nos.fork()\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)\n",
+                ("another error",
+                 "import os, socket\nos.fork()\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)\n",
                  "BlockingIOError", None),
-                ("an error after a refusal", "import os, signal\ntry:\n    while True:\n        if os.fork() == 0: signal.pause()\n"
+                ("an error after a refusal",
+                 "import os, signal\ntry:\n    while True:\n        if os.fork() == 0: signal.pause()\n"
                  "except OSError: 1 / 0\n", "ZeroDivisionError", None)]
         with Service("--processes=24", workers=1) as service:
             for name, text, exception, limit in rows:

@@ -124,14 +124,16 @@ class Live(ServiceTest):
 
     def test_http_1_0_is_told_by_the_end_of_the_connection(self):
         for accept in FORMS:
-            stream = self.live({"script": "print(1)"}, accept, version="1.0", head="Connection: keep-alive\r\n").read_head()
+            stream = self.live({"script": "print(1)"}, accept, version="1.0",
+                               head="Connection: keep-alive\r\n").read_head()
             self.assertNotIn("Transfer-Encoding", stream.headers)
             self.assertEqual(stream.headers["Connection"], "close")
             self.assertEqual(joined(stream.events())[0]["stdout"], "1\n")
 
     def test_the_highest_weight_decides(self):
         for accept, kind in ((f"{LINES};q=0.5, {EVENTS};q=0.9", EVENTS), ("*/*", "application/json"),
-                             (f"{EVENTS};q=0", "application/json"), (f"application/json, {EVENTS}", "application/json")):
+                             (f"{EVENTS};q=0", "application/json"),
+                             (f"application/json, {EVENTS}", "application/json")):
             answer = self.service.post({"script": "pass"}, headers={"Accept": accept})
             self.assertEqual(answer.headers["Content-Type"], kind)
 

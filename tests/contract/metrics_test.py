@@ -138,14 +138,16 @@ class Metrics(ServiceTest):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: len(self.service.templates() - templates) == len(templates), "others")
         # The worker tells when it has a sandbox of the new ones.
-        eventually(lambda: [self.value(name) for name in names[:2]] == [births + len(templates), losses + len(templates)],
+        eventually(lambda: [self.value(name) for name in names[:2]] ==
+                           [births + len(templates), losses + len(templates)],
                    "the births and losses in the figures")
         self.service.remember()
 
     def test_memory_is_told_by_who_holds_it(self):
         def resident(process):
             return self.value("coderunner_resident_memory_bytes", process=process)
-        for process, least in (("workers", 1 << 20), ("sandboxes", 4 << 20), ("templates", (4 << 20) * (RUNNER == "warm"))):
+        for process, least in (("workers", 1 << 20), ("sandboxes", 4 << 20),
+                               ("templates", (4 << 20) * (RUNNER == "warm"))):
             eventually(lambda: resident(process) >= least, f"{process}, with a parked interpreter")
         if RUNNER == "fresh":
             self.assertEqual(resident("templates"), 0)

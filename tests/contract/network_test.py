@@ -1,8 +1,8 @@
 """Role: who may use the network and who may not: a world of one host with a name server and web servers of the test's
 own, and a service in it with --network=host, and one without.
 Callers: meson test, in the modes that tests/meson.build names.
-Law: no packet leaves the machine. This process moves into a network namespace with nothing but a loopback interface, and
-into a mount namespace where /etc/resolv.conf and /etc/ssl/certs are the test's; what it starts is in there, too.
+Law: no packet leaves the machine. This process moves into a network namespace with nothing but a loopback interface,
+and into a mount namespace where /etc/resolv.conf and /etc/ssl/certs are the test's; what it starts is in there, too.
 """
 import ctypes
 import fcntl
@@ -59,8 +59,8 @@ class World:
         trusted, stranger = self.make_certificate("trusted"), self.make_certificate("stranger")
         self.show("resolv.conf", "/etc/resolv.conf", "nameserver 127.0.0.1\n")
         os.mkdir(self.path("certs"), 0o755)
-        digest = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", trusted[0]], check=True, capture_output=True,
-                                text=True).stdout.strip()
+        digest = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", trusted[0]], check=True,
+                                capture_output=True, text=True).stdout.strip()
         shutil.copy(trusted[0], self.path(f"certs/{digest}.0"))  # as OpenSSL looks for it (openssl-rehash(1))
         self.mount("certs", "/etc/ssl/certs")
         self.names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,5 +1,5 @@
-"""Role: every answer that GET /openapi.json describes is seen from a real service, and is what it is said to be; none is
-seen that it does not describe.
+"""Role: every answer that GET /openapi.json describes is seen from a real service, and is what it is said to be; none
+is seen that it does not describe.
 Callers: meson test, in the modes that tests/meson.build names.
 """
 import concurrent.futures

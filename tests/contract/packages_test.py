@@ -1,4 +1,5 @@
-"""Role: packages that the operator adds: --packages and the default places, what scripts may do with them, what is refused.
+"""Role: packages that the operator adds: --packages and the default places, what scripts may do with them, what is
+refused.
 Callers: meson test, in the modes that tests/meson.build names.
 """
 import os
@@ -15,7 +16,8 @@ DEFAULT = ".python_packages/lib/site-packages"
 def make_packages(folder):
     """A module, a package, and a .pth file that adds a folder of its own (the site module's documentation)."""
     for path, text in (("of_the_operator.py", "answer = 42\n"), ("package/__init__.py", "from .part import name\n"),
-                       ("package/part.py", "name = __name__\n"), ("more.pth", "more\n"), ("more/deeper.py", "depth = 2\n")):
+                       ("package/part.py", "name = __name__\n"), ("more.pth", "more\n"),
+                       ("more/deeper.py", "depth = 2\n")):
         place = pathlib.Path(folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
@@ -104,7 +106,8 @@ class Refused(ServiceTest):
         for folder in (os.path.join(self.place, "nowhere"), file, locked):
             with self.subTest(folder):
                 done = subprocess.run(service.command("serve", "--listen=127.0.0.1:0", *FLAGS, f"--packages={folder}"),
-                                      env=service.environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+                                      env=service.environment(), stdin=subprocess.DEVNULL,
+                                      capture_output=True, timeout=60)
                 self.assertEqual((done.returncode, done.stdout), (1, b""))
                 self.assertIn(f"--packages: {folder} is not a directory that can be read".encode(), done.stderr)
 

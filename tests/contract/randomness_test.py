@@ -34,7 +34,8 @@ SOURCES = [
     ("numpy.random.RandomState", "float(numpy.random.RandomState().rand())"),
     ("numpy.random.default_rng", "float(numpy.random.default_rng().random())"),
     ("numpy.random.SeedSequence", "hex(numpy.random.SeedSequence().entropy)"),
-    ("numpy's bit generators", "[int(kind().random_raw()) for kind in (numpy.random.PCG64, numpy.random.MT19937, numpy.random.Philox)]"),
+    ("numpy's bit generators",
+     "[int(kind().random_raw()) for kind in (numpy.random.PCG64, numpy.random.MT19937, numpy.random.Philox)]"),
     ("pandas", "pandas.Series(range(1000)).sample(20).tolist()"),
 ]
 DRAW = """

@@ -69,7 +69,8 @@ class Soak(ServiceTest):
             reading[f"{kind} descriptors"] = sum(map(descriptors, kinds[kind]))
             reading[f"{kind} bytes"] = sum(map(own_memory, kinds[kind]))
         reading["files"] = sum(len(folders) + len(files) for _, folders, files in os.walk(service.temp))
-        trees = [f"/sys/fs/cgroup/{depth}coderunner-{service.process.pid}/**/" for depth in ("", "*/", "*/*/", "*/*/*/")]
+        trees = [f"/sys/fs/cgroup/{depth}coderunner-{service.process.pid}/**/"
+                 for depth in ("", "*/", "*/*/", "*/*/*/")]
         reading["cgroups"] = sum(len(glob.glob(tree, recursive=True)) for tree in trees)
         return reading
 

@@ -65,8 +65,8 @@ STREAMS = {
     "reserved_byte": FRAMES["run"] + b"\x06\0\1\0\0\0\0\0",
     "above_the_limit": FRAMES["run"] + struct.pack("<BxxxI", 19, 65537),
     "huge_count": frame(2, b"\xff\xff\xff\xff"),
-    "exit_without_exception": frame(23, struct.pack("<iBIB", 0, 0, 0, 0) + text("") + b"\0" + u64(0, 0) + b"\0" + texts()
-                                    + u64(0, 0, 0, 0, 0)),
+    "exit_without_exception": frame(23, struct.pack("<iBIB", 0, 0, 0, 0) + text("") + b"\0" + u64(0, 0) + b"\0"
+                                    + texts() + u64(0, 0, 0, 0, 0)),
     "bad_enumerator": frame(7, b"\2"),
     "trailing_byte": frame(7, b"\0\0"),
 }

@@ -227,8 +227,10 @@ def child(does):
                 "def fill():\n    try:\n        while True: os.write(report, bytes(4096))\n    except BlockingIOError: pass\n")
         for body, code in rows:
             with self.subTest(body):
-                result = self.run_script(self.FORGE + (fill if "fill" in body else fill[:fill.index("def fill")]) + body)
-                self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]), (code, "went on\n", ""), result)
+                result = self.run_script(self.FORGE + (fill if "fill" in body else fill[:fill.index("def fill")])
+                                         + body)
+                self.assertEqual((result["exit_code"], result["stdout"], result["stderr"]),
+                                 (code, "went on\n", ""), result)
 
     def test_a_forged_end_hides_no_use(self):
         work = "held = bytearray(64 << 20)\nwhile time.process_time() < 0.3: pass\n"
@@ -248,7 +250,8 @@ open('output/late', 'w').write('late')
 print('late')
 int('x')
 """, detail=True)
-        self.assertEqual((result["exit_code"], result["stdout"], result["artifacts"]), (1, "late\n", {"late": "late"}), result)
+        self.assertEqual((result["exit_code"], result["stdout"], result["artifacts"]),
+                         (1, "late\n", {"late": "late"}), result)
         self.assertEqual(result["run"]["exception"]["type"], "ValueError")
 
     def test_exit_codes_of_scripts_that_do_not_let_themselves_be_looked_at(self):

@@ -21,7 +21,8 @@ class LeakyService(Service):
 
     def install(self):
         super().install()
-        shutil.copy(os.path.join(os.environ["TEST_PROGRAMS"], self.program), os.path.join(self.home, "coderunner-worker"))
+        shutil.copy(os.path.join(os.environ["TEST_PROGRAMS"], self.program),
+                    os.path.join(self.home, "coderunner-worker"))
 
 
 class Sentinel(unittest.TestCase):

@@ -130,7 +130,8 @@ BY_NAME = """
         libc.sem_close(other)
         os._exit(0)
     os.wait()
-    print(libc.sem_trywait(s), libc.sem_post(s), libc.sem_trywait(s), libc.sem_unlink(b'/one'), libc.sem_unlink(b'/one'))
+    print(libc.sem_trywait(s), libc.sem_post(s), libc.sem_trywait(s),
+          libc.sem_unlink(b'/one'), libc.sem_unlink(b'/one'))
     fd = libc.shm_open(b'/m', os.O_CREAT | os.O_RDWR, 0o600)
     print(os.pwrite(fd, b'shared', 0), os.get_inheritable(fd), os.pread(libc.shm_open(b'/m', os.O_RDONLY, 0), 9, 0))
     print(libc.shm_unlink(b'/m'), libc.shm_open(b'/m', os.O_RDWR, 0))

@@ -46,8 +46,8 @@ ALLOWED_AT_THE_FULL_LEVEL = """
 """.split()
 
 CONDITIONAL = """
-    clone ioctl ioprio_set memfd_create mknod mknodat personality prlimit64 sched_setaffinity sched_setattr sched_setparam
-    sched_setscheduler setpriority shmget socket socketpair
+    clone ioctl ioprio_set memfd_create mknod mknodat personality prlimit64 sched_setaffinity sched_setattr
+    sched_setparam sched_setscheduler setpriority shmget socket socketpair
 """.split()
 
 ABSENT = """

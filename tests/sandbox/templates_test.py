@@ -67,7 +67,8 @@ class WhileItImports(ServiceTest):
 
     def go_on(self):
         pathlib.Path(self.folder, "go-on").touch()
-        eventually(lambda: self.output_of("import os, preloaded_by_the_test as m; print(m.pid == os.getpid())") == "False\n",
+        eventually(lambda: self.output_of("import os, preloaded_by_the_test as m; print(m.pid == os.getpid())") ==
+                           "False\n",
                    "a runner of the template that took its time", 60)
         self.service.remember()
 
@@ -145,7 +146,8 @@ class Disturbed(ServiceTest):
         for text, code in (("os.kill(os.getpid(), 9)", 137), ("os._exit(3)", 3), ("print('end')", 0)):
             with self.subTest(text), concurrent.futures.ThreadPoolExecutor() as pool:
                 template, = self.service.templates()
-                job = pool.submit(self.service.post, {"script": f"import os, time; time.sleep(1); {text}", "timeout_s": 60})
+                job = pool.submit(self.service.post, {"script": f"import os, time; time.sleep(1); {text}",
+                                                      "timeout_s": 60})
                 self.service.wait_busy()
                 os.kill(template, signal.SIGSTOP)
                 self.assertEqual(job.result().json["exit_code"], code)

@@ -32,15 +32,16 @@ class Trace(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="trace-syscalls-test-") as folder:
             script = pathlib.Path(folder, "a script.py")
             script.write_text(text)
-            done = subprocess.run([TOP / "scripts/trace-syscalls", "--worker", os.environ["CODERUNNER_WORKER_BIN"], *words,
-                                   script], capture_output=True, text=True, timeout=120)
+            done = subprocess.run([TOP / "scripts/trace-syscalls", "--worker", os.environ["CODERUNNER_WORKER_BIN"],
+                                   *words, script], capture_output=True, text=True, timeout=120)
         return done.returncode, done.stdout, done.stderr
 
     def test_a_script_that_lacks_nothing(self):
         for level in ("full", "reduced"):
             with self.subTest(level):
                 status, out, _ = self.trace("import subprocess, threading\nsubprocess.run(['/bin/true'])\n"
-                                            "threading.Thread(target=print, args=('hello',)).start()\n", "--level", level)
+                                            "threading.Thread(target=print, args=('hello',)).start()\n",
+                                            "--level", level)
                 self.assertEqual(status, 0, out)
                 self.assertTrue(out.startswith("hello\n"))
                 self.assertTrue(out.endswith("a_script.py uses nothing that the policy lacks.\n"))
@@ -70,12 +71,12 @@ class Trace(unittest.TestCase):
 
     def test_what_can_not_be_found_out(self):
         for words in (["no-such-script.py"], ["--python", "/nonexistent/python3", __file__], []):
-            done = subprocess.run([TOP / "scripts/trace-syscalls", "--worker", os.environ["CODERUNNER_WORKER_BIN"], *words],
-                                  capture_output=True, text=True, timeout=60)
+            done = subprocess.run([TOP / "scripts/trace-syscalls", "--worker", os.environ["CODERUNNER_WORKER_BIN"],
+                                   *words], capture_output=True, text=True, timeout=60)
             self.assertEqual(done.returncode, 2, done)
             self.assertNotIn("Traceback", done.stderr)
-        done = subprocess.run([PYTHON, TOP / "scripts/trace-syscalls", __file__], capture_output=True, text=True, timeout=60,
-                              env={"PATH": "/nonexistent"})
+        done = subprocess.run([PYTHON, TOP / "scripts/trace-syscalls", __file__], capture_output=True, text=True,
+                              timeout=60, env={"PATH": "/nonexistent"})
         self.assertEqual((done.returncode, "apt-get install" in done.stderr), (2, True), done)
 
 

@@ -55,12 +55,14 @@ def run_bare(fields, python=PYTHON):
     with tempfile.TemporaryDirectory(prefix="bare-python-", dir="/tmp") as directory:
         lay_out(directory, fields)
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory, "LANG": "C.UTF-8", "TMPDIR": "/tmp",
-                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", **thread_counts(2), **fields.get("env", {})}
+                       "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1",
+                       **thread_counts(2), **fields.get("env", {})}
         if REDUCED:
             environment = {"LD_PRELOAD": "", **environment}
         command = [python, "-X", "utf8", "script.py", *fields.get("args", [])]
-        process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, preexec_fn=become_job, start_new_session=True)
+        process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   preexec_fn=become_job, start_new_session=True)
         try:
             stdout, stderr = process.communicate(file_bytes(fields.get("stdin", "")), timeout=60)
         finally:

@@ -51,7 +51,8 @@ WITHOUT_NAMESPACES = ["/usr/bin/unshare", "--user", "--map-current-user", "--kee
 HANGS = 180  # seconds after which a service is taken not to come up at all; how fast it does is not judged here
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of a service become ours, so that none can hide
 
-if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {"user-reduced-fresh", "user-refused"}:
+if MODE not in {user + flag for user in ("root", "user") for flag in ("", "-reduced", "-fresh")} | {
+        "user-reduced-fresh", "user-refused"}:
     raise SystemExit(f"MODE={MODE}: unknown")
 if AS_ROOT and os.geteuid() != 0:
     raise SystemExit(f"MODE={MODE} needs root: configure the build directory as the user who runs the tests")

@@ -32,7 +32,8 @@ struct Outcome {
 // The first workers, each with a conversation of its own, then good ones.
 Outcome dispatch(const std::vector<std::string>& first, const SessionWatch& watch = {}) {
   std::string script;
-  for (std::size_t i = 0; i < first.size(); ++i) script += fmt::format("once @/{}\nready\n{}\notherwise\n", i, first[i]);
+  for (std::size_t i = 0; i < first.size(); ++i)
+    script += fmt::format("once @/{}\nready\n{}\notherwise\n", i, first[i]);
   const WorkerScript workers(script + kGood);
   Pool pool(workers.config());
   Outcome outcome;
@@ -69,7 +70,8 @@ TEST_CASE("the third worker is the last that a job is given to") {
 }
 
 TEST_CASE("a job that has begun is not begun again") {
-  for (const char* const death : {"job\nstarted\nend 1", "job\nstarted\nstdout x\nend 1", "job\nstarted\ngarbage\nhang"}) {
+  for (const char* const death : {"job\nstarted\nend 1", "job\nstarted\nstdout x\nend 1",
+                                  "job\nstarted\ngarbage\nhang"}) {
     CAPTURE(death);
     const Outcome outcome = dispatch({death});
     REQUIRE_FALSE(outcome.dispatched.report.has_value());

@@ -88,7 +88,8 @@ TEST_CASE("an invocation runs once in either shape; what is none runs each time"
     bool has_id;
     std::size_t runs;
   };
-  const Row rows[] = {{"/run", envelope("POST"), true, 1}, {"/api/run", "text", true, 1}, {"/api/run", "text", false, 2}};
+  const Row rows[] = {{"/run", envelope("POST"), true, 1}, {"/api/run", "text", true, 1},
+                      {"/api/run", "text", false, 2}};
   for (const Row& row : rows) {
     CAPTURE(row.path);
     CAPTURE(row.has_id);

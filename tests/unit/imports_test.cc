@@ -24,14 +24,16 @@ TEST_CASE("imports are found wherever a statement may begin") {
   CHECK(imported_modules("import os.path as p, sys , numpy as np\n") == Views{"os", "sys", "numpy"});
   CHECK(imported_modules("from numpy.random import rand, pandas") == Views{"numpy"});
   CHECK(imported_modules("import\tjson\r\n\n \timport sys # , numpy") == Views{"json", "sys", "numpy"});
-  CHECK(imported_modules("if x: import json; import sys\ntry:\n    from os import (\n  a, b)") == Views{"json", "sys", "os"});
+  CHECK(imported_modules("if x: import json; import sys\ntry:\n    from os import (\n  a, b)") ==
+        Views{"json", "sys", "os"});
   CHECK(imported_modules("from numpy import*") == Views{"numpy"});
   CHECK(imported_modules("import numpy\\\n, json") == Views{"numpy"});
 }
 
 TEST_CASE("what is no import of a module by its name is none") {
-  for (const char* source : {"", "\n", "import", "from", "import ", "important = 1", "from . import a", "from .a import b",
-                             "from .. import numpy", "x = 'import numpy'", "# import numpy", "imports numpy", ";:\n;:"}) {
+  for (const char* source : {"", "\n", "import", "from", "import ", "important = 1", "from . import a",
+                             "from .a import b", "from .. import numpy", "x = 'import numpy'",
+                             "# import numpy", "imports numpy", ";:\n;:"}) {
     CAPTURE(source);
     CHECK(imported_modules(source).empty());
   }
@@ -52,7 +54,8 @@ TEST_CASE("a request asks for packages when it imports what is neither standard 
 }
 
 TEST_CASE("preloaded modules are divided by what is standard") {
-  const PreloadLists lists = divide_preload({"json", "numpy?", "os.path", "sys?", "matplotlib.pyplot?", "torch"}, kStandard);
+  const PreloadLists lists = divide_preload({"json", "numpy?", "os.path", "sys?", "matplotlib.pyplot?", "torch"},
+                                            kStandard);
   CHECK(lists.standard == Strings{"json", "os.path", "sys?"});
   CHECK(lists.packages == Strings{"numpy?", "matplotlib.pyplot?", "torch"});
 }

@@ -79,9 +79,10 @@ TEST_CASE("bootstrap.py comes compiled, into what an interpreter imports without
     std::ofstream(modules.path() + "/sitecustomize.py") << "another text\n";
     std::ofstream(modules.path() + "/__pycache__/" + facts->bootstrap_name) << facts->bootstrap_code;
     const auto look = [&](const char* names) {
-      return std::system(fmt::format("/usr/bin/python3 -I -c 'from importlib.machinery import PathFinder; "
-                                     "code = PathFinder.find_spec(\"sitecustomize\", [\"{}\"]).loader.get_code(\"sitecustomize\"); "
-                                     "exit(not set(code.co_names) >= {{\"{}\"}})'", modules.path(), names).c_str());
+      return std::system(fmt::format(
+          "/usr/bin/python3 -I -c 'from importlib.machinery import PathFinder; "
+          "code = PathFinder.find_spec(\"sitecustomize\", [\"{}\"]).loader.get_code(\"sitecustomize\"); "
+          "exit(not set(code.co_names) >= {{\"{}\"}})'", modules.path(), names).c_str());
     };
     CHECK(look("park") == 0);
     CHECK(look("parks") != 0);

@@ -216,7 +216,9 @@ TEST_CASE("processes that are excepted do not count, those below them do") {
 TEST_CASE("files of the job's tmpfs count, and what is mapped of them does not count twice") {
   const auto mapped = [](int fd) { touch(map(MAP_SHARED, fd)); };
   const auto copied = [](int fd) { touch(map(MAP_PRIVATE, fd)); };
-  const struct { std::string what; std::function<void(int)> use; int processes; Bytes room; std::string expected; } rows[] = {
+  const struct {
+    std::string what; std::function<void(int)> use; int processes; Bytes room; std::string expected;
+  } rows[] = {
       {"a file that nobody maps, too little room", [](int) {}, 1, kPiece / 2, "over"},
       {"the same, enough room", [](int) {}, 1, kPiece + kNoise, "under"},
       {"mapped by two, enough room for one of them", mapped, 2, kPiece + 2 * kNoise, "under"},
@@ -228,7 +230,8 @@ TEST_CASE("files of the job's tmpfs count, and what is mapped of them does not c
     CAPTURE(row.what);
     const test::ScratchDir dir;  // outside: it can go when the mount has gone with its namespace
     CHECK(test::with_mounts([&]() -> std::string {
-            if (const std::string trouble = test::mount_tmpfs(dir.path(), 2 * kPiece, 100); !trouble.empty()) return trouble;
+            if (const std::string trouble = test::mount_tmpfs(dir.path(), 2 * kPiece, 100); !trouble.empty())
+              return trouble;
             const std::string path = dir.path() + "/file";
             const UniqueFd file(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
             if (::posix_fallocate(file.get(), 0, kPiece) != 0) return "posix_fallocate";

@@ -81,8 +81,8 @@ TEST_CASE("the pool's figures are those of the moment") {
        {R"(coderunner_workers{state="ready"} 0)", R"(coderunner_workers{state="busy"} 3)",
         R"(coderunner_workers{state="resetting"} 2)", "coderunner_jobs_running 3", "coderunner_queue_jobs 5",
         "coderunner_queue_bytes 12345678901", "coderunner_worker_births_total 7", "coderunner_worker_respawns_total 4",
-        "coderunner_template_births_total 8", "coderunner_template_losses_total 2", "coderunner_template_forks_total 90",
-        "coderunner_leaks_total 1", "coderunner_draining 1"}) {
+        "coderunner_template_births_total 8", "coderunner_template_losses_total 2",
+        "coderunner_template_forks_total 90", "coderunner_leaks_total 1", "coderunner_draining 1"}) {
     CAPTURE(line);
     CHECK(has(page, line));
   }

@@ -74,9 +74,9 @@ std::string built_tree(const std::string& base) {
   if (!scratch) return scratch.error().message;
   if (const auto mounted = mount_scratch(plan, scratch->get()); !mounted) return mounted.error().message;
 
-  const Row kRows[] = {{"/", "ro,nosuid,nodev"},        {"/usr", "ro,nosuid,nodev"}, {"/usr/below", "ro,nosuid,nodev"},
-                       {"/etc/file", "ro,nosuid,nodev"}, {"/etc/own", "ro,nosuid,nodev"}, {"/dev/null", "nosuid,noexec"},
-                       {"/work", "nosuid,nodev"},        {"/tmp", "nosuid,nodev"}};
+  const Row kRows[] = {{"/", "ro,nosuid,nodev"}, {"/usr", "ro,nosuid,nodev"}, {"/usr/below", "ro,nosuid,nodev"},
+                       {"/etc/file", "ro,nosuid,nodev"}, {"/etc/own", "ro,nosuid,nodev"},
+                       {"/dev/null", "nosuid,noexec"}, {"/work", "nosuid,nodev"}, {"/tmp", "nosuid,nodev"}};
   std::string wrong;
   for (const Row& row : kRows)
     if (const std::string found = flags_of(row.path); found != row.flags)

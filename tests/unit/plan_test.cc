@@ -45,7 +45,8 @@ TEST_CASE("the full level's tree holds what is listed, links as links, and nothi
     if (row.target == "/lib") CHECK(row.kind == MountKind::kSymlink);
     if (row.target == "/lib") CHECK(row.source == "usr/lib");
   }
-  for (const char* target : {"/usr", "/opt/python", "/dev/null", "/etc/passwd", "/proc"}) CHECK(targets.contains(target));
+  for (const char* target : {"/usr", "/opt/python", "/dev/null", "/etc/passwd", "/proc"})
+    CHECK(targets.contains(target));
   for (const char* target : {"/", "/home", "/root", "/etc", "/sys", "/dev"}) CHECK_FALSE(targets.contains(target));
   for (const ScratchRow& row : plan.scratch) CHECK(targets.contains(row.target));  // there is something to mount on
 }
@@ -53,7 +54,9 @@ TEST_CASE("the full level's tree holds what is listed, links as links, and nothi
 TEST_CASE("bootstrap.py is there compiled, where the interpreter has compiled it") {
   const auto compiled = [](const WorkerSetup& setup) {
     const JailPlan plan = make_plan(setup, SandboxLevel::kFull, {}, {});
-    const auto row = std::ranges::find_if(plan.root, [](const MountRow& each) { return each.target.ends_with(".pyc"); });
+    const auto row = std::ranges::find_if(plan.root, [](const MountRow& each) {
+      return each.target.ends_with(".pyc");
+    });
     return row == plan.root.end() ? "none" : row->target + " " + row->source;
   };
   WorkerSetup setup = make_setup();
@@ -74,7 +77,8 @@ TEST_CASE("the environment is the contract's, and what bootstrap.py takes away a
     CHECK(variable(plan.environment, "PYTHONIOENCODING") == "utf-8");
     CHECK(variable(plan.environment, "PYTHONUNBUFFERED") == "1");
     CHECK(variable(plan.environment, "PYTHONPATH") == plan.boot_directory);
-    CHECK(variable(plan.environment, "CODERUNNER_PARK") == "3:1023:fresh:" + plan.boot_directory + ":/srv/site:packages");
+    CHECK(variable(plan.environment, "CODERUNNER_PARK") ==
+          "3:1023:fresh:" + plan.boot_directory + ":/srv/site:packages");
     CHECK(plan.argv == std::vector<std::string>{"/opt/python/bin/python3", "-X", "utf8", "script.py"});
   }
 }
@@ -94,7 +98,9 @@ TEST_CASE("a template differs in what it is told to do") {
   const auto environment = template_environment(plan, make_setup(), false);
   CHECK(variable(environment, "CODERUNNER_PARK").starts_with("3:1023:template:"));
   CHECK(variable(environment, "CODERUNNER_PRELOAD") == "json,re");
-  CHECK(std::ranges::none_of(environment, [](const std::string& row) { return row.starts_with("CODERUNNER_PACKAGES="); }));
+  CHECK(std::ranges::none_of(environment, [](const std::string& row) {
+    return row.starts_with("CODERUNNER_PACKAGES=");
+  }));
   const auto with_packages = template_environment(plan, make_setup(), true);
   CHECK(variable(with_packages, "CODERUNNER_PRELOAD") == "json,re");
   CHECK(variable(with_packages, "CODERUNNER_PACKAGES") == "numpy?,torch");
@@ -108,7 +114,9 @@ TEST_CASE("a template and the fresh interpreters beside it have no writable fold
   const JailPlan warm = make_plan(make_setup(), SandboxLevel::kReduced, "warm-1", {});
   const JailPlan fresh = make_plan(make_setup(), SandboxLevel::kReduced, kFreshFolder, {});
   for (const std::string& path : warm.read_write_paths)
-    CHECK(std::ranges::none_of(fresh.read_write_paths, [&](const std::string& other) { return path.starts_with(other); }));
+    CHECK(std::ranges::none_of(fresh.read_write_paths, [&](const std::string& other) {
+      return path.starts_with(other);
+    }));
   CHECK(warm.read_only_paths == fresh.read_only_paths);
 }
 
@@ -129,7 +137,8 @@ TEST_CASE("what a parked interpreter reads") {
 
 TEST_CASE("every step of the set-up has a name of its own") {
   std::set<std::string_view> names;
-  for (int step = 0; step <= static_cast<int>(SetupStep::kPark); ++step) names.insert(step_name(static_cast<SetupStep>(step)));
+  for (int step = 0; step <= static_cast<int>(SetupStep::kPark); ++step)
+    names.insert(step_name(static_cast<SetupStep>(step)));
   CHECK(names.size() == static_cast<std::size_t>(SetupStep::kPark) + 1);
 }
 

@@ -201,8 +201,9 @@ TEST_CASE("a worker with a leak is counted and not lent again") {
 }
 
 TEST_CASE("what workers tell of their templates adds up, whichever frame is missed and whoever is replaced") {
-  const WorkerScript script("once @/first\nready 0 1 0 1\nready 0 2 0 2\njob\nstarted\nexit 0\nready 0 2 1 4\njob\nend 1\n"
-                            "otherwise\nready 0 2 0 10\nhang\n");
+  const WorkerScript script(
+      "once @/first\nready 0 1 0 1\nready 0 2 0 2\njob\nstarted\nexit 0\nready 0 2 1 4\njob\nend 1\n"
+      "otherwise\nready 0 2 0 10\nhang\n");
   Pool pool(script.config());
   CHECK(run_job(pool).empty());
   CHECK(eventually([&] { return pool.health().templates == TemplateCounts{2, 1, 4}; }));

@@ -39,8 +39,9 @@ TEST_CASE("stat lines are read whatever a process calls itself") {
 
 TEST_CASE("a stat line tells of an end before it has been reaped") {
   const auto line = [](const char* flags, const char* size, const char* status) {
-    return fmt::format("12 (python3) R 5 1 1 0 -1 {} 0 0 0 0 10 20 3 4 20 0 1 0 77 {} 100 18446744073709551615 1 1 1 0 0 0 "
-                       "0 16781312 2 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 1 1 {}\n", flags, size, status);
+    return fmt::format(
+        "12 (python3) R 5 1 1 0 -1 {} 0 0 0 0 10 20 3 4 20 0 1 0 77 {} 100 18446744073709551615 1 1 1 0 0 0 "
+        "0 16781312 2 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 1 1 {}\n", flags, size, status);
   };
   const auto running = parse_stat(line("4194560", "4096", "0"));
   REQUIRE(running.has_value());
@@ -55,7 +56,8 @@ TEST_CASE("a stat line tells of an end before it has been reaped") {
 
 TEST_CASE("the status of a process tells of a kill, of a thread's own or of the whole process") {
   const auto status = [](const char* own, const char* shared) {
-    return fmt::format("Name:\tx\nThreads:\t1\nSigQ:\t0/9\nSigPnd:\t{}\nShdPnd:\t{}\nSigBlk:\tffffffffffffffff\n", own, shared);
+    return fmt::format(
+        "Name:\tx\nThreads:\t1\nSigQ:\t0/9\nSigPnd:\t{}\nShdPnd:\t{}\nSigBlk:\tffffffffffffffff\n", own, shared);
   };
   const char* none = "0000000000000000";
   CHECK_FALSE(parse_kill_sent(status(none, none)));

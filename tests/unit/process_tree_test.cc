@@ -146,7 +146,8 @@ std::string kill_all(Hostile what, int count, std::uint64_t at_least) {
       if (::read(ready->read.get(), &byte, 1) != 1) return "not ready";
     }
     // Who has said that it is ready may not have forked yet.
-    for (const Deadline late = Deadline::in(Millis(10'000)); tasks_below() < at_least && !late.passed();) ::sched_yield();
+    for (const Deadline late = Deadline::in(Millis(10'000)); tasks_below() < at_least && !late.passed();)
+      ::sched_yield();
     const auto killed = kill_descendants({});
     if (!killed) return killed.error().message;
     if (*killed < at_least) return fmt::format("{} killed", *killed);

@@ -42,7 +42,8 @@ struct Service {
     config.timings.failures_tolerated = 1;
     return config;
   }()};
-  RunRoute route{{.gate = {.keys = {"let-me-in"}, .allow_origins = {}, .loopback = true}, .limits = {}, .standard_modules = {"json"}},
+  RunRoute route{{.gate = {.keys = {"let-me-in"}, .allow_origins = {}, .loopback = true},
+                  .limits = {}, .standard_modules = {"json"}},
                  pool, audit, metrics};
 };
 

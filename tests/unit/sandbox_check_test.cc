@@ -10,11 +10,13 @@ constexpr std::string_view kNoProc = "/nonexistent";
 
 SandboxReport report_of(SandboxLevel level, std::vector<LayerState> layers, std::string_view output, unsigned abi = 7) {
   const auto attempts = parse_attempts(output);
-  return make_sandbox_report({level, "3.11.2", std::move(layers), 0, false, {}, {}}, attempts, {"6.1.0", abi}, {std::string(kNoProc)});
+  return make_sandbox_report({level, "3.11.2", std::move(layers), 0, false, {}, {}},
+                             attempts, {"6.1.0", abi}, {std::string(kNoProc)});
 }
 
 TEST_CASE("the probe's lines are read, and nothing else is") {
-  const auto attempts = parse_attempts("files\tread it\trefused\tEACCES\nnoise\nfiles\ta\tperhaps\tb\nipc\tattach\tallowed\t\n");
+  const auto attempts = parse_attempts(
+      "files\tread it\trefused\tEACCES\nnoise\nfiles\ta\tperhaps\tb\nipc\tattach\tallowed\t\n");
   REQUIRE(attempts.size() == 2);
   CHECK(attempts[0].layer == "files");
   CHECK(attempts[0].tried == "read it");
@@ -57,13 +59,15 @@ TEST_CASE("the status of a layer follows from what the worker says and from what
     REQUIRE(report.layers.size() == 1);
     CHECK(report.layers[0].status == row.status);
     CHECK(check_exit_status(report) == row.exit_status);
-    CHECK(describe_weakness(report).empty() == (row.status != LayerStatus::kMissing && row.status != LayerStatus::kFails));
+    CHECK(describe_weakness(report).empty() ==
+          (row.status != LayerStatus::kMissing && row.status != LayerStatus::kFails));
   }
 }
 
 TEST_CASE("what the worker does not speak of is a layer of its own, and what was tried more than once is said once") {
-  const SandboxReport report = report_of(SandboxLevel::kFull, {{"files", true, "own tree"}},
-                                         "ipc\tattach\trefused\tEINVAL\nipc\tattach\trefused\tEINVAL\nipc\tlist\trefused\tEPERM\n");
+  const SandboxReport report = report_of(
+      SandboxLevel::kFull, {{"files", true, "own tree"}},
+      "ipc\tattach\trefused\tEINVAL\nipc\tattach\trefused\tEINVAL\nipc\tlist\trefused\tEPERM\n");
   REQUIRE(report.layers.size() == 2);
   CHECK(report.layers[1].name == "ipc");
   CHECK(report.layers[1].tried == "attach, list");
@@ -99,7 +103,8 @@ TEST_CASE("the table for people, letter for letter") {
 
 TEST_CASE("a worker that does not start: its own words, the cause, the cure") {
   CHECK(explain_trouble("no Python", {std::string(kNoProc)}) == "no Python");
-  CHECK(explain_trouble("mount(proc): EPERM", {std::string(kNoProc)}).find("systempaths=unconfined") != std::string::npos);
+  CHECK(explain_trouble("mount(proc): EPERM", {std::string(kNoProc)}).find("systempaths=unconfined") !=
+        std::string::npos);
 }
 
 }  // namespace

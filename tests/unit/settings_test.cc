@@ -330,7 +330,8 @@ TEST_CASE("the help text has a line for every setting, with its default, and fit
     CAPTURE(line);
     CHECK(line.size() <= 120);
   }
-  for (const std::string_view name : {"--config", "--version", "--help", "run SCRIPT", "--check"}) CHECK(contains(help, name));
+  for (const std::string_view name : {"--config", "--version", "--help", "run SCRIPT", "--check"})
+    CHECK(contains(help, name));
   for (const std::string_view name : {"host]"}) CHECK_FALSE(contains(help, name));
 }
 

@@ -23,11 +23,13 @@ const Row kRows[] = {
     {"nothing", "", "", 0},
     {"one thread", kHead + "  File \"a\", line 1 in f\n\1\0"s, kHead + "  File \"a\", line 1 in f\n", 1},
     {"one that runs no Python", "\1\0"s, "", 1},
-    {"two, and one without Python between them", kHead + "  a\n\1\0\1\0"s + kHead + "  b\n\1\0"s, kHead + "  a\n\n" + kHead + "  b\n", 3},
+    {"two, and one without Python between them", kHead + "  a\n\1\0\1\0"s + kHead + "  b\n\1\0"s,
+     kHead + "  a\n\n" + kHead + "  b\n", 3},
     {"all threads at once", "Thread 0x1 (most recent ...):\n  a\n\nCurrent thread 0x2 (most recent ...):\n  b\n\1\0"s,
      "Thread 0x1 (most recent ...):\n  a\n\nCurrent thread 0x2 (most recent ...):\n  b\n", 1},
     {"an answer that has not ended", kHead + "  a\n  b"s, kHead + "  a\n", 0},
-    {"the record of a script that has just ended", "exception\0ValueError\0\0script.py\0001\0\0ended\0002048\0"s, "", 0},
+    {"the record of a script that has just ended", "exception\0ValueError\0\0script.py\0001\0\0ended\0002048\0"s,
+     "", 0},
     {"the same in the middle of a stack", kHead + "  a\n  bexception\0E\0\0\0\0\0 more\n\1\0"s, kHead + "  a\n", 1},
     {"what the script writes by itself", "x\0x\0\0\0x\0"s, "", 0},
 };
@@ -37,7 +39,8 @@ TEST_CASE("answers are told from what else is in the pipe, however the bytes com
     CAPTURE(row.what);
     for (const std::size_t piece : {1UL, 2UL, 7UL, 4096UL}) {
       StackCollector collector;
-      for (std::size_t at = 0; at < row.bytes.size(); at += piece) collector.feed(std::string_view(row.bytes).substr(at, piece));
+      for (std::size_t at = 0; at < row.bytes.size(); at += piece)
+        collector.feed(std::string_view(row.bytes).substr(at, piece));
       CHECK(collector.answered() == row.answered);
       CHECK(std::move(collector).take() == row.text);
     }

@@ -40,7 +40,8 @@ TEST_CASE("records written together are read one by one, and nothing is waited f
   CHECK((forked->kind == Kind::kForked && forked->wait_status == 42));
   const auto ended = ends.next();
   REQUIRE(ended.has_value());
-  CHECK((ended->kind == Kind::kEnded && ended->wait_status == 768 && ended->cpu_us == 5 && ended->peak_memory_bytes == 6));
+  CHECK((ended->kind == Kind::kEnded && ended->wait_status == 768 && ended->cpu_us == 5 &&
+         ended->peak_memory_bytes == 6));
   CHECK_FALSE(ends.next().has_value());
   CHECK_FALSE(ends.status.closed());
 }
