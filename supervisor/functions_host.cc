@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "supervisor/accept.h"
 #include "supervisor/functions_envelope.h"
 #include "supervisor/recorded_stream.h"
 #include "supervisor/reply_json.h"
@@ -58,8 +57,7 @@ HttpReply FunctionsHost::answer_envelope(const HostedFunction& function, HttpReq
 HttpReply FunctionsHost::answer_once(HttpRequest request) {
   // One that is not fit to be a request id (two of them, because the caller sent one too) is no id of the host's.
   const bool invoked = request.method == "POST" && request.header(kInvocationIdHeader) == request.request_id;
-  // What has been sent as it came is not there to be sent again.
-  if (!invoked || choose_reply_form(request) != ReplyForm::kPlain) return routes_.answer(std::move(request));
+  if (!invoked) return routes_.answer(std::move(request));
   const std::string id = request.request_id;
   return invocations_.answer_once(id, [&] { return answer_recorded(std::move(request)); });
 }

@@ -25,6 +25,13 @@ bool HeldBytes::Share::grow_to(Bytes bytes) {
   return true;
 }
 
+void HeldBytes::Share::take(Bytes bytes) {
+  if (all_ == nullptr) return;
+  const std::lock_guard lock(all_->mutex_);
+  all_->held_ += bytes;
+  bytes_ += bytes;
+}
+
 void HeldBytes::Share::shrink_to(Bytes bytes) {
   if (all_ == nullptr || bytes >= bytes_) return;
   const std::lock_guard lock(all_->mutex_);

@@ -1,5 +1,7 @@
-// Role: how many bytes the requests hold together that are being read or wait for a worker, and the bound on them.
-// Callers: http_connection.cc takes while a body comes; run_route.cc gives back what the job does not need.
+// Role: how many bytes the requests hold together that are being read or wait for a worker, and the answers that have
+// not been sent; and the bound on them.
+// Callers: http_connection.cc takes while a body comes, and for its answer; run_route.cc gives back what the job does
+// not need.
 // Law: what is counted is what has come, not what was promised: a client can not reserve memory by announcing it. A
 // request that is alone always has room, so that the bound never makes a request impossible.
 #pragma once
@@ -27,6 +29,8 @@ class HeldBytes {
     ~Share() { shrink_to(0); }
     // False, and nothing has changed, when there is no room.
     [[nodiscard]] bool grow_to(Bytes bytes);
+    // What is there already, whether there is room or not.
+    void take(Bytes bytes);
     void shrink_to(Bytes bytes);
 
    private:

@@ -22,6 +22,7 @@
 
 #include "common/sys.h"
 #include "common/text.h"
+#include "supervisor/complain.h"
 #include "supervisor/http_connection.h"
 
 namespace coderunner {
@@ -57,7 +58,7 @@ class ConnectionThreads {
       threads_.back() = std::thread([this, self = std::prev(threads_.end())] { work(self); });
     } catch (const std::system_error& error) {  // no more threads from the kernel: it waits until one is free
       threads_.pop_back();
-      fmt::print(stderr, "http: no thread for a connection: {}\n", error.what());
+      complain(fmt::format("http: no thread for a connection: {}", error.what()));
     }
   }
 
@@ -203,7 +204,7 @@ class HttpServer::Listener : public httplib::Server {
       else
         connection.turn_away(open <= config_.connections + config_.lingering ? TurnAway::kLinger : TurnAway::kAtOnce);
     } catch (const std::exception& exception) {  // no memory for a request: it costs this connection only
-      fmt::print(stderr, "http: a connection was given up: {}\n", exception.what());
+      complain(fmt::format("http: a connection was given up: {}", exception.what()));
     }
     --connections_;
     return true;

@@ -83,8 +83,9 @@ class HttpHandler {
 struct HttpTimes {
   Millis idle{75'000};   // between requests; above the 60 s of common proxies, which so close first
   Millis head{10'000};   // from the first byte of a request to the end of its head
-  Millis body{30'000};   // for the body, plus a second for every `bytes_per_second` that have come
+  Millis body{30'000};   // for the body, plus a second for every `bytes_per_second` that have come; without a pause so long
   Millis write{30'000};  // for the answer, in the same way
+  Millis stop{5'000};    // for what is left of an answer when the server stops
   Millis linger{3'000};  // for what a refused client still sends, so that it sees the answer before a reset
   Bytes bytes_per_second = 64 * kKiB;
 };

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "common/sys.h"
+#include "supervisor/complain.h"
 #include "supervisor/http_stream.h"
 
 namespace coderunner {
@@ -93,7 +94,9 @@ void HttpConnection::serve() {
 void HttpConnection::turn_away(TurnAway how) {
   HttpReply reply = make_error_reply(503, fmt::format("too many connections: at most {}", config_.connections));
   reply.headers.emplace_back("Retry-After", "1");
-  if (!socket_.valid() || !send_reply(unparsed_request(), reply, AfterReply::kClose)) return;
+  const HttpRequest request = unparsed_request();
+  handler_.on_refused(request, reply);
+  if (!socket_.valid() || !send_reply(request, reply, AfterReply::kClose)) return;
   if (how == TurnAway::kLinger) close_after_lingering();
 }
 
@@ -154,11 +157,14 @@ bool HttpConnection::answer(ParsedHead head) {
   try {
     reply = handler_.answer(std::move(request));
   } catch (const std::exception& exception) {  // a bug, or a lack of memory
-    fmt::print(stderr, "request {}: {}\n", outline.request_id, exception.what());
+    complain(fmt::format("request {}: {}", outline.request_id, exception.what()));
     reply = make_error_reply(500, "internal error");
     handler_.on_refused(outline, reply);
   }
-  held.shrink_to(0);  // it went with the request; and the next one may come as soon as this answer is seen
+  // What it counted for went with the request. An answer counts until the client has it: who does not read takes the
+  // room from the next requests, not from the machine.
+  held.shrink_to(0);
+  held.take(reply.body.size());
   const bool keep = head.keep_alive && !stopping();
   if (stream.begun()) return stream.ended() && send_all(stream.unsent()) && keep && !head.http_1_0;
   return send_reply(outline, reply, keep ? AfterReply::kKeepAlive : AfterReply::kClose) && keep;
@@ -182,7 +188,11 @@ HttpConnection::Arrival HttpConnection::read_more(Deadline deadline, Piece piece
 }
 
 HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_bytes) {
-  if (buffer_.empty()) {
+  // An empty line before a request belongs to none (RFC 9112 section 2.2).
+  const auto drop_empty_lines = [&] {
+    while (buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
+  };
+  for (drop_empty_lines(); buffer_.empty(); drop_empty_lines()) {
     // Whoever is silent between requests is left without an answer: there is no request to answer.
     std::string().swap(buffer_);
     IdleConnections::Stay stay(idle_, socket_.get());
@@ -232,7 +242,7 @@ HttpResult<HttpConnection::Arrival> HttpConnection::read_body(const ParsedHead& 
 
 Deadline HttpConnection::progress_deadline(Millis base, Clock::time_point start, Bytes moved) const {
   const Millis earned(moved * 1000 / config_.times.bytes_per_second);
-  return Deadline::in(base + earned - std::chrono::duration_cast<Millis>(since(start)));
+  return Deadline::in(std::min(base, base + earned - std::chrono::duration_cast<Millis>(since(start))));
 }
 
 bool HttpConnection::send_reply(const HttpRequest& request, const HttpReply& reply, AfterReply after) {
@@ -245,16 +255,23 @@ bool HttpConnection::send_reply(const HttpRequest& request, const HttpReply& rep
 
 bool HttpConnection::send_all(std::string_view bytes) {
   const auto start = Clock::now();
+  Deadline limit = Deadline::never();  // when the server stops nobody may hold it up by reading slowly
+  bool stopping = false;
   for (std::size_t sent = 0; sent < bytes.size();) {
+    if (limit.passed()) return false;
     const auto count = sys::write_some(socket_.get(), bytes.substr(sent));
     if (!count) return false;
     if (*count) {
       sent += **count;
       continue;
     }
-    pollfd entry{socket_.get(), POLLOUT, 0};
-    const auto ready = sys::poll({&entry, 1}, progress_deadline(config_.times.write, start, sent));
+    std::array<pollfd, 2> entries{{{socket_.get(), POLLOUT, 0}, {stopping ? -1 : stop_fd_, POLLIN, 0}}};
+    const auto ready = sys::poll(entries, progress_deadline(config_.times.write, start, sent).earlier(limit));
     if (!ready || *ready == 0) return false;
+    if (entries[1].revents != 0) {
+      stopping = true;
+      limit = Deadline::in(config_.times.stop);
+    }
   }
   return true;
 }

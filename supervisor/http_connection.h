@@ -36,7 +36,7 @@ class HttpConnection {
   // kBytes: a whole head is in buffer_, of head_bytes. An error is an answer to be given.
   HttpResult<Arrival> read_head(std::size_t& head_bytes);
   HttpResult<Arrival> read_body(const ParsedHead& head, HeldBytes::Share& held, std::string& body);
-  // A slow client is given up when it stays below the agreed rate.
+  // A slow client is given up when it stays below the agreed rate, and one that makes no progress for `base`.
   [[nodiscard]] Deadline progress_deadline(Millis base, Clock::time_point start, Bytes moved) const;
 
   bool send_reply(const HttpRequest& request, const HttpReply& reply, AfterReply after);

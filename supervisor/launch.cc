@@ -144,10 +144,4 @@ std::size_t count_workers(const Settings& settings) {
   return count_cores();
 }
 
-void complain(std::string_view line) {
-  std::string text = fmt::format("coderunner: {}\n", line);
-  std::replace(text.begin(), text.end() - 1, '\n', ' ');
-  static_cast<void>(sys::write_all(STDERR_FILENO, text));  // nobody is left to tell when this fails
-}
-
 }  // namespace coderunner

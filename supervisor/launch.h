@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "supervisor/complain.h"
 #include "supervisor/birth.h"
 #include "supervisor/interpreter.h"
 #include "supervisor/keeper.h"
@@ -45,6 +46,5 @@ struct ConnectionLimits {
 ConnectionLimits limit_connections(std::uint64_t descriptors, std::size_t workers, std::uint64_t queue);
 
 std::size_t count_workers(const Settings& settings);  // --workers, or one a core
-void complain(std::string_view line);                 // the server's own errors: one line on standard error
 
 }  // namespace coderunner

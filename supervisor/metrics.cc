@@ -226,7 +226,8 @@ HttpReply Metrics::make_page(const PoolHealth& health, Bytes held, std::string_v
                       {{"version", std::string(version), 1}})});
   append(describe_pool(health));
   append({make_family("coderunner_held_bytes", MetricType::Gauge,
-                      "Bytes of requests that are being read or wait for a worker; --queue-bytes bounds them.",
+                      "Bytes of requests that are being read or wait for a worker, and of answers that have not been "
+                      "sent; above --queue-bytes no further request is read.",
                       {{"", "", count(held)}})});
   append(describe_process());
   append(describe_memory(health));

@@ -22,7 +22,7 @@ Routes::Routes(std::vector<Route> table, OnRefused on_refused, Busy busy)
     : table_(std::move(table)), on_refused_(std::move(on_refused)), busy_(std::move(busy)) {}
 
 std::optional<HttpReply> Routes::refuse(const HttpRequest& head) {
-  if (find(head)) return std::nullopt;
+  if (const Route* route = find(head)) return route->refuse ? route->refuse(head) : std::nullopt;
   std::string allow;
   for (const Route& route : table_) {
     if (route.path != head.path) continue;

@@ -15,6 +15,8 @@ struct Route {
   std::string_view method;  // "GET", "POST"
   std::string_view path;    // matched whole
   std::function<HttpReply(HttpRequest)> answer;
+  // Of what the head alone tells: a reply turns the request away before its body is read. Empty: nothing to ask.
+  std::function<std::optional<HttpReply>(const HttpRequest&)> refuse = {};
 };
 
 class Routes : public HttpHandler {

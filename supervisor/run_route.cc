@@ -36,6 +36,11 @@ Bytes count_bytes(const RunRequest& request) {
 
 }  // namespace
 
+std::optional<HttpReply> RunRoute::turn_away(const HttpRequest& head) const {
+  const auto admitted = check_gate(gate_request(head), config_.gate);
+  return admitted ? std::nullopt : std::optional(make_error_reply(admitted.error()));
+}
+
 HttpReply RunRoute::answer(HttpRequest http) const {
   AuditRecord record = audit_.begin(http);
   if (auto admitted = check_gate(gate_request(http), config_.gate); !admitted) {
@@ -57,7 +62,6 @@ HttpReply RunRoute::answer(HttpRequest http) const {
 
 HttpReply RunRoute::run(const HttpRequest& http, const RunRequest& request, AuditRecord record) const {
   const Bytes bytes = count_bytes(request);
-  metrics_.count_input(bytes);
   CollectingSink collected;
   std::optional<LiveSink> live;
   if (const ReplyForm form = choose_reply_form(http); form != ReplyForm::kPlain)
@@ -69,7 +73,12 @@ HttpReply RunRoute::run(const HttpRequest& http, const RunRequest& request, Audi
   };
   auto [report, queued] = dispatch_job(pool_, bytes, request, sink,
                                        {.client_fd = http.client_fd, .drain_now = config_.drain_now}, on_lease);
-  metrics_.count_queue_time(queued);
+  const bool turned_away = !report && !(live && live->begun()) &&
+                           (report.error().fault == Fault::kBusy || report.error().fault == Fault::kUnavailable);
+  if (!turned_away) {
+    metrics_.count_input(bytes);
+    metrics_.count_queue_time(queued);
+  }
   if (!report) {
     switch (report.error().fault) {
       case Fault::kClient: return refuse(AuditEvent::kError, record, http, report.error());  // nobody reads the answer

@@ -27,6 +27,9 @@ class RunRoute {
   RunRoute(RunRouteConfig config, Pool& pool, AuditLog& audit, Metrics& metrics)
       : config_(std::move(config)), pool_(pool), audit_(audit), metrics_(metrics) {}
 
+  // Who may not run code here need not send a body: a reply to the head, or nullopt.
+  std::optional<HttpReply> turn_away(const HttpRequest& head) const;
+  // Asks the same again: a request inside another one has had no head of its own.
   HttpReply answer(HttpRequest http) const;
 
  private:

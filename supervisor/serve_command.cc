@@ -85,7 +85,8 @@ std::vector<Route> list_routes(const RunRoute& run, const Pool& pool, const Held
          return metrics.make_page(pool.health(), held.held(), CODERUNNER_VERSION);
        }},
       {"GET", kOpenapiPath, [&](HttpRequest) { return make_openapi_page(limits, CODERUNNER_VERSION); }},
-      {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); }},
+      {"POST", kRunPath, [&](HttpRequest request) { return run.answer(std::move(request)); },
+       [&](const HttpRequest& head) { return run.turn_away(head); }},
   };
 }
 

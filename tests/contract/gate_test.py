@@ -3,6 +3,7 @@ Callers: meson test, once a mode of starting the service.
 """
 import json
 import os
+import socket
 
 from contract import ServiceTest, main
 from service import Service, descendants
@@ -63,6 +64,12 @@ class Keys(GateTest):
 
     def test_a_key_is_asked_for_before_the_body_is_judged(self):
         self.assertEqual(self.service.request("POST", "/api/run", b"{").status, 401)
+
+    def test_without_a_key_no_body_is_let_in(self):
+        with socket.create_connection(("127.0.0.1", self.service.port), 30) as client:
+            client.sendall(b"POST /api/run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n"
+                           b"Expect: 100-continue\r\n\r\n")
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 401 "))
 
     def test_health_needs_no_key(self):
         self.assertEqual(self.service.request("GET", "/api/health").status, 200)

@@ -3,6 +3,7 @@ when to try again.
 Callers: meson test, once a mode of starting the service.
 """
 import json
+import re
 
 from contract import ServiceTest, main
 from live_stream import EVERY_FORM
@@ -23,6 +24,10 @@ class Later(ServiceTest):
         client.request("POST", "/api/run", json.dumps(ENDLESS).encode(), {"Accept": accept})
         return client
 
+    def waits(self):
+        page = self.service.request("GET", "/metrics").body.decode()
+        return int(re.search(r"(?m)^coderunner_queue_seconds_count (\d+)$", page)[1])
+
     def assert_later(self, answer, status, words, at_least=1):
         self.assert_refused(answer, status, words)
         self.assertGreaterEqual(int(answer.headers["Retry-After"]), at_least)
@@ -33,12 +38,14 @@ class Later(ServiceTest):
         self.service.wait_busy()
         waiting = [self.begin(self.service, EVERY_FORM[i % len(EVERY_FORM)]) for i in range(QUEUE)]
         eventually(lambda: self.service.health()["queue"] == QUEUE, "a full queue")
+        waits = self.waits()
         for accept in EVERY_FORM:
             for words, fields in (("wait already", {}), ("memory", {"stdin": "x" * (1 << 20)})):
                 with self.subTest(accept, words=words):
                     answer = self.service.post({"script": "", **fields}, headers={"Accept": accept})
                     # The last job is an eighth of the average (pool.cc), and more than eight times that is in line.
                     self.assert_later(answer, 429, words, at_least=SLEEP)
+        self.assertEqual(self.waits(), waits)  # nobody of these has waited
         for client in [*waiting, running]:
             client.close()
         eventually(self.service.idle, "an idle service", 30)

@@ -150,6 +150,7 @@ TEST_CASE("a live answer is given again whole, unless it was too large or not br
     TakingStream first, second;
     for (TakingStream* stream : {&first, &second}) {
       HttpRequest request = post("/api/run", "", "i");
+      request.headers.emplace_back("Accept", "text/event-stream");
       request.stream = stream;
       const HttpReply reply = host.answer(std::move(request));
       if (row.runs == 1) CHECK(reply.body == "abc");

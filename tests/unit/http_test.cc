@@ -186,6 +186,35 @@ TEST_CASE("a client that takes no answer is given up") {
   server.reset();  // waits for its connections: with a server that never gives up this would not return
 }
 
+TEST_CASE("a server that stops waits for no slow reader") {
+  NotingHandler handler;
+  std::promise<void> entered;
+  handler.on_answer = [&](HttpRequest) {
+    HttpReply reply;
+    reply.body.assign(64 << 20, 'x');
+    entered.set_value();
+    return reply;
+  };
+  constexpr Millis kHour{3600'000};
+  auto server =
+      std::make_unique<LoopbackServer>(handler, HttpConfig{.times = {.write = kHour, .stop = Millis(50)}});
+  LoopbackClient client(server->port());
+  REQUIRE(client.send(get("/")));
+  entered.get_future().wait();
+  server.reset();
+}
+
+TEST_CASE("an empty line behind a request begins no other one") {
+  NotingHandler handler;
+  LoopbackServer server(handler, {.times = {.head = Millis(50)}});
+  LoopbackClient client(server.port());
+  REQUIRE(client.send(post("x") + "\r\n"));
+  CHECK(client.read_reply().body == "POST /p x");
+  std::this_thread::sleep_for(Millis(200));  // so long that a head would have had to come
+  REQUIRE(client.send("\r\n" + get("/next")));
+  CHECK(client.read_reply().body == "GET /next ");
+}
+
 TEST_CASE("the request id is the client's when it is well-formed") {
   NotingHandler handler;
   handler.on_answer = [](HttpRequest request) {
@@ -327,6 +356,7 @@ TEST_CASE("above the limit, with none idle, a new connection is answered 503, al
     CHECK(refusal.status == 503);
     CHECK(refusal.headers.at("Retry-After") == "1");
   }
+  CHECK(handler.refusals() == std::vector<std::string>(2, "  503: too many connections: at most 1"));
   go_on.set_value();
   CHECK(busy.read_reply().status == 200);
 }
@@ -357,6 +387,31 @@ TEST_CASE("bodies that are being read count against their bound together, and wh
   LoopbackClient alone(server.port());
   REQUIRE(alone.send(post(std::string(200'000, 'x'))));
   CHECK(alone.read_reply().status == 200);
+}
+
+TEST_CASE("an answer counts until its client has it") {
+  NotingHandler handler;
+  handler.on_answer = [](HttpRequest request) {
+    HttpReply reply;
+    if (request.path == "/large") reply.body.assign(64 << 20, 'x');
+    return reply;
+  };
+  HeldBytes held(100'000);
+  LoopbackServer server(handler, {.held = &held});
+  {
+    LoopbackClient who_does_not_read(server.port());
+    REQUIRE(who_does_not_read.send(get("/large")));
+    while (held.held() < 64 << 20) std::this_thread::yield();
+    LoopbackClient other(server.port());
+    REQUIRE(other.send(get("/")));  // brings nothing that would have to be held
+    CHECK(other.read_reply().status == 200);
+    REQUIRE(other.send(post("small")));
+    CHECK(other.read_reply().status == 429);
+  }
+  while (held.held() > 0) std::this_thread::yield();
+  LoopbackClient next(server.port());
+  REQUIRE(next.send(post("small")));
+  CHECK(next.read_reply().status == 200);
 }
 
 TEST_CASE("a handler can see its client hang up") {
@@ -434,7 +489,13 @@ TEST_CASE("routes: paths, methods and HEAD") {
       return reply;
     };
   };
-  Routes routes({{"POST", "/api/run", say("run")}, {"GET", "/api/health", say("health")}, {"GET", "/", say("front")}},
+  const auto locked = [](const HttpRequest& head) {
+    return head.header("Key") ? std::nullopt : std::optional(make_error_reply(401, "no key"));
+  };
+  Routes routes({{"POST", "/api/run", say("run")},
+                 {"GET", "/api/health", say("health")},
+                 {"GET", "/", say("front")},
+                 {"POST", "/locked", say("inside"), locked}},
                 [&](const HttpRequest& request, const HttpReply& reply) {
                   refused.push_back(request.method + " " + request.path + " " + std::to_string(reply.status));
                 },
@@ -454,7 +515,9 @@ TEST_CASE("routes: paths, methods and HEAD") {
       {"GET /api/run/" + host + "\r\n", 404, R"({"error":"not found"})", ""},
       {"GET /api/run" + host + "\r\n", 405, R"({"error":"method not allowed: use POST"})", "POST"},
       {"DELETE /api/health" + host + "\r\n", 405, R"({"error":"method not allowed: use GET, HEAD"})", "GET, HEAD"},
+      {"POST /locked" + host + "Key: x\r\nContent-Length: 0\r\n\r\n", 200, "inside", ""},
       // A body that is not wanted is not waited for.
+      {"POST /locked" + host + "Content-Length: 9\r\n\r\n", 401, R"({"error":"no key"})", ""},
       {"PUT /api/run" + host + "Content-Length: 9\r\n\r\n", 405, R"({"error":"method not allowed: use POST"})", "POST"},
       {"POST /nothing" + host + "Content-Length: 99999999999\r\n\r\n", 404, R"({"error":"not found"})", ""},
   };
@@ -475,8 +538,8 @@ TEST_CASE("routes: paths, methods and HEAD") {
   CHECK(client.read_reply().headers.at("Connection") == "close");
   CHECK(client.reads_end());
   CHECK(refused == std::vector<std::string>{"GET /nothing 404", "GET /api/run/ 404", "GET /api/run 405",
-                                            "DELETE /api/health 405", "PUT /api/run 405", "POST /nothing 404",
-                                            "GET /nothing 404", "GET /nothing 404"});
+                                            "DELETE /api/health 405", "POST /locked 401", "PUT /api/run 405",
+                                            "POST /nothing 404", "GET /nothing 404", "GET /nothing 404"});
 }
 
 }  // namespace

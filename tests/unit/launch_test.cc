@@ -215,5 +215,18 @@ TEST_CASE("a command that can not be carried out names the file or the limit") {
   }
 }
 
+TEST_CASE("who does not read the errors holds nobody up") {
+  CHECK(test::in_child([] {
+    auto ends = sys::make_pipe();
+    if (!ends || !sys::set_nonblocking(ends->write.get(), true)) return std::string("no pipe");
+    while (::write(ends->write.get(), "xxxxxxxx", 8) > 0) {
+    }
+    if (!sys::set_nonblocking(ends->write.get(), false)) return std::string("no pipe");
+    ::dup2(ends->write.get(), STDERR_FILENO);
+    for (int i = 0; i < 3; ++i) complain("nobody reads this");
+    return std::string("went on");
+  }) == "went on");
+}
+
 }  // namespace
 }  // namespace coderunner
