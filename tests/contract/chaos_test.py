@@ -18,8 +18,8 @@ import unittest
 
 from contract import ServiceTest, main
 from limited_service import Limited
-from live_stream import EVERY_FORM
-from service import PYTHON, Service, descendants, eventually, process_name, sanitizer_keeps, stat_fields
+from live_stream import EVERY_FORM, ask
+from service import PYTHON, RUNNER, Service, descendants, eventually, process_name, sanitizer_keeps, stat_fields
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -88,19 +88,18 @@ class Storm:
         for turn in range(10**9):
             if self.over.is_set():
                 return kinds
-            kind = self._run_one(f"client {number} turn {turn}")
+            kind = self._run_one(f"client {number} turn {turn}", EVERY_FORM[turn % len(EVERY_FORM)])
             self.right += kind == "right"
             kinds[kind] = kinds.get(kind, 0) + 1
 
-    def _run_one(self, token):
+    def _run_one(self, token, accept):
         script = (f"import time\nprint({token!r}, flush=True)\ntime.sleep({random.Random(token).random() / 20})\n"
                   f"open('output/a', 'w').write({token!r})\nprint('end')\n")
-        answer = self.service.post({"script": script, "detail": True})
-        if answer.status in (500, 503):
-            assert len(answer.json["error"]) > 5, answer
-            return f"refused {answer.status}"
-        assert answer.status == 200, answer
-        result = answer.json
+        status, result = ask(self.service, {"script": script, "detail": True}, accept)
+        if status in (500, 503):
+            assert len(result["error"]) > 5, result
+            return f"refused {status}"
+        assert status == 200, (status, result)
         if result["exit_code"] == 0:
             assert result["stdout"] == f"{token}\nend\n" and result["artifacts"] == {"a": token}, result
             return "right"
@@ -129,8 +128,9 @@ class RandomDeaths(ServiceTest):
     arguments = ["--preload=json,re"]  # templates that are soon there again
 
     def test_every_run_gets_one_answer_and_nothing_is_lost_or_left(self):
-        memory = self.memory()
+        memory, files = self.memory(), self.files()
         names = sorted(kind for kind, members in family(self.service).items() if members)
+        self.assertEqual(names, ["init", "runner"] + ["template"] * (RUNNER == "warm") + ["worker"])
         chance, deaths = random.Random(SEED), dict.fromkeys(names, 0)
         storm = Storm(self.service, 4)
         end = time.monotonic() + SECONDS
@@ -151,8 +151,12 @@ class RandomDeaths(ServiceTest):
             eventually(lambda: pid not in self.service.worker_pids(), "the worker gone", 30)
         eventually(self.service.idle, "two other workers", 60)
         eventually(lambda: self.service.census() == self.service.baseline, "the census of the beginning", 60)
+        eventually(lambda: self.files() == files, "the files of the beginning", 30)
         # The allocator keeps some of what a storm took; a leak for each answer or death would be many times that.
         self.assertLess(self.memory(), memory + SLACK)
+
+    def files(self):
+        return sum(len(folders) + len(names) for _, folders, names in os.walk(self.service.temp))
 
     def memory(self):
         text = self.service.request("GET", "/metrics").body.decode()

@@ -9,7 +9,7 @@ import unittest
 
 from bare_python import without_places
 from contract import ServiceTest, main, script
-from live_stream import EVENTS, FORMS, LINES, Stream
+from live_stream import EVENTS, FORMS, LINES, Stream, joined
 from service import Service, eventually, sanitizer_keeps
 
 # Scripts whose live answer, joined, is the plain answer. name, script, further fields.
@@ -31,25 +31,6 @@ SAME = [
     ("time out", "print('before', flush=True)\nwhile True: pass", {"timeout_s": 3}),
     ("truncated output", "import sys; sys.stdout.write('ü' * (6 << 20)); sys.stderr.write('x' * (11 << 20))", {}),
 ]
-
-
-def joined(events):
-    """The plain answer that the events amount to, and the order of their names without repetitions."""
-    answer = {"exit_code": None, "stdout": "", "stderr": "", "artifacts": {}}
-    names = []
-    for name, fields in events:
-        if not names or names[-1] != name:
-            names.append(name)
-        if name in ("stdout", "stderr"):
-            assert list(fields) == ["data"] and fields["data"], fields
-            answer[name] += fields["data"]
-        elif name == "artifact":
-            assert list(fields) == ["name", "file"], fields
-            answer["artifacts"][fields["name"]] = fields["file"]
-        elif name == "exit":
-            answer["exit_code"], answer["run"] = fields["exit_code"], fields["run"]
-            answer.update({"error": fields["error"]} if "error" in fields else {})
-    return answer, names
 
 
 def measured_away(run):

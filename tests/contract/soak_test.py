@@ -12,6 +12,7 @@ import time
 
 from chaos_test import family
 from contract import ServiceTest, main
+from live_stream import EVERY_FORM, ask
 from service import descendants, process_name, sanitizer_keeps
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))  # under load between the two readings
@@ -85,9 +86,9 @@ class Soak(ServiceTest):
                 time.sleep(chance.random() / 5)
                 connection.close()
                 continue
-            answer = self.service.post(fields)
-            self.assertEqual(answer.status, 200, answer)
-            self.assertEqual({name: answer.json.get(name) for name in promised}, promised, answer)
+            status, answer = ask(self.service, fields, chance.choice(EVERY_FORM))
+            self.assertEqual(status, 200, answer)
+            self.assertEqual({name: answer.get(name) for name in promised}, promised, answer)
             count += 1
         return count
 

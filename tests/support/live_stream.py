@@ -70,3 +70,38 @@ class Stream:
     def close(self):
         self.file.close()
         self.peer.close()
+
+
+def joined(events):
+    """The plain answer that the events amount to, and the order of their names without repetitions."""
+    answer = {"exit_code": None, "stdout": "", "stderr": "", "artifacts": {}}
+    names = []
+    for name, fields in events:
+        if not names or names[-1] != name:
+            names.append(name)
+        if name in ("stdout", "stderr"):
+            assert list(fields) == ["data"] and fields["data"], fields
+            answer[name] += fields["data"]
+        elif name == "artifact":
+            assert list(fields) == ["name", "file"], fields
+            answer["artifacts"][fields["name"]] = fields["file"]
+        elif name == "exit":
+            answer["exit_code"], answer["run"] = fields["exit_code"], fields["run"]
+            answer.update({"error": fields["error"]} if "error" in fields else {})
+    return answer, names
+
+
+def ask(service, fields, accept):
+    """The status of an answer in this form, and what it amounts to as a plain one."""
+    if accept == EVERY_FORM[0]:
+        answer = service.post(fields)
+        return answer.status, answer.json
+    stream = Stream(service, fields, accept).read_head()
+    try:
+        if stream.status != 200:
+            return stream.status, json.loads(stream.file.read(int(stream.headers["Content-Length"])))
+        answer, names = joined(stream.events())
+        assert names.count("exit") == 1 and names[-1] == "exit", names
+        return stream.status, answer
+    finally:
+        stream.close()
