@@ -161,10 +161,11 @@ bool HttpConnection::answer(ParsedHead head) {
     reply = make_error_reply(500, "internal error");
     handler_.on_refused(outline, reply);
   }
-  // What it counted for went with the request. An answer counts until the client has it: who does not read takes the
-  // room from the next requests, not from the machine.
+  // What it counted for went with the request. A large answer counts until the client has it: who does not read takes
+  // the room from the next requests, not from the machine. Small ones do not, so that a request that is alone but for
+  // questions after health is alone.
   held.shrink_to(0);
-  held.take(reply.body.size());
+  if (reply.body.size() > kCoalescedBytes) held.take(reply.body.size());
   const bool keep = head.keep_alive && !stopping();
   if (stream.begun()) return stream.ended() && send_all(stream.unsent()) && keep && !head.http_1_0;
   return send_reply(outline, reply, keep ? AfterReply::kKeepAlive : AfterReply::kClose) && keep;
