@@ -87,8 +87,7 @@ HttpConnection::HttpConnection(UniqueFd socket, const HttpConfig& config, HttpHa
 }
 
 void HttpConnection::serve() {
-  while (socket_.valid() && serve_one()) {
-  }
+  while (socket_.valid() && serve_one()) served_ = true;
 }
 
 void HttpConnection::turn_away(TurnAway how) {
@@ -189,9 +188,9 @@ HttpConnection::Arrival HttpConnection::read_more(Deadline deadline, Piece piece
 }
 
 HttpResult<HttpConnection::Arrival> HttpConnection::read_head(std::size_t& head_bytes) {
-  // An empty line before a request belongs to none (RFC 9112 section 2.2).
+  // Some clients send an empty line behind a request: it begins no other one (RFC 9112 section 2.2).
   const auto drop_empty_lines = [&] {
-    while (buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
+    while (served_ && buffer_.starts_with("\r\n")) buffer_.erase(0, 2);
   };
   for (drop_empty_lines(); buffer_.empty(); drop_empty_lines()) {
     // Whoever is silent between requests is left without an answer: there is no request to answer.

@@ -56,6 +56,7 @@ class HttpConnection {
   int stop_fd_;
   std::string peer_ip_;
   std::string buffer_;
+  bool served_ = false;  // a request before
 };
 
 }  // namespace coderunner
