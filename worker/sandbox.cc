@@ -119,7 +119,10 @@ Result<Sandbox> Sandbox::park(const Jail& jail, Template* warm, std::vector<pid_
   const JailPlan& plan = warm != nullptr ? warm->plan() : jail.plan;
   Sandbox box;
   Undo undo{&box};
-  if (warm != nullptr) box.kind_ = warm->kind();
+  if (warm != nullptr) {
+    box.kind_ = warm->kind();
+    box.template_ = warm->pid();
+  }
   box.templates_ = std::move(spared);
   if (auto made = box.make_folders(jail, plan); !made) return failed(SetupStep::kWorkingDirectory, made.error());
 
@@ -210,6 +213,11 @@ Result<void> Sandbox::await_fork() {
   runner_pidfd_.reset(static_cast<int>(TRY(sys::retry("pidfd_open(runner)", [&] {
     return ::syscall(SYS_pidfd_open, runner_pid_, 0);
   }))));
+  // Now, and not when it has parked: until then its template may be stopped, too, and end() has to know it again.
+  const auto proc = ProcDir::open();
+  const auto runner = proc ? proc->look_up(runner_pid_) : std::nullopt;
+  if (runner) runner_start_ = runner->start_time;
+  template_ = 0;
   return {};
 }
 
@@ -406,9 +414,10 @@ Result<InitStatus> Sandbox::reap_runner() {
 // Its runner becomes a child of this process then.
 void Sandbox::end_idle_template() {
   pollfd runner{runner_pidfd_.get(), POLLIN, 0};
-  if (!warm() || ::poll(&runner, 1, 0) != 1) return;
+  if (!warm() || (template_ == 0 && ::poll(&runner, 1, 0) != 1)) return;
   if (!reap_limit_) reap_limit_ = Deadline::in(kReapLimit);
   if (!reap_limit_->passed()) return;
+  if (template_ != 0) ::kill(template_, SIGKILL);  // only while park() fails: whoever called it still has that child
   const auto proc = ProcDir::open();
   const auto dead = proc ? look_at_runner(*proc) : std::nullopt;
   const bool waits = dead && dead->ended();

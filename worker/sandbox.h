@@ -86,7 +86,7 @@ class Sandbox {
   void reap_orphans() const;
 
   // To be called now and then: a warm runner that has ended and that its template has not reaped for a second has a
-  // template that hangs, or has been stopped. That is killed.
+  // template that hangs, or has been stopped. That is killed. So is one that has not told its runner, while end() waits.
   void end_idle_template();
 
   // The end of a warm runner whose template has died: it has become a child of this process. Call it when runner_fd()
@@ -130,6 +130,7 @@ class Sandbox {
   std::optional<ExitStatus> ended_;
   std::optional<TemplateKind> kind_;
   std::vector<pid_t> templates_;
+  pid_t template_ = 0;  // its own, until it has told the runner
   pid_t runner_pid_ = 0;  // 0: not known. Nobody reaps it before its end has been told
   UniqueFd runner_pidfd_;  // a warm one's
   std::optional<Deadline> reap_limit_;  // for its template, once it has ended

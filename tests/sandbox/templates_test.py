@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import pathlib
 import signal
+import time
 
 from contract import ServiceTest, folder_for_all, main
 from service import REDUCED, RUNNER, Service, eventually, stat_fields
@@ -137,6 +138,19 @@ class Disturbed(ServiceTest):
             for number in range(3):
                 self.assertEqual(self.output_of(f"print({number})"), f"{number}\n")
             eventually(lambda: len(self.service.templates() - {template}) == 1, "another template")
+            eventually(lambda: self.run_script("pass", detail=True)["run"]["runner"] == "warm", "a runner of it")
+        self.assertEqual(self.service.worker_pids(), workers)
+        self.service.remember()
+
+    def test_one_that_is_stopped_while_a_sandbox_is_parked_costs_no_worker(self):
+        workers = self.service.worker_pids()
+        for turn in range(10):
+            template, = self.service.templates()
+            self.assertEqual(self.output_of(f"print({turn})"), f"{turn}\n")  # the next sandbox is begun with its end
+            time.sleep(turn / 2000)
+            os.kill(template, signal.SIGSTOP)
+            self.assertEqual(self.output_of("print('after')"), "after\n")
+            eventually(lambda: len(self.service.templates() - {template}) == 1, "another template", 30)
             eventually(lambda: self.run_script("pass", detail=True)["run"]["runner"] == "warm", "a runner of it")
         self.assertEqual(self.service.worker_pids(), workers)
         self.service.remember()
